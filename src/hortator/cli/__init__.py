@@ -1,0 +1,2 @@
+"""The ``hort`` command: thin; composes the rest.
+"""

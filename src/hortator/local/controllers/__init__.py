@@ -1,0 +1,2 @@
+"""The built-in controllers that our jobs need.
+"""

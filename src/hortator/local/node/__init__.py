@@ -1,0 +1,2 @@
+"""The nodes of the local cluster: pods as process trees.
+"""

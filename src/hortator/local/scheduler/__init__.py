@@ -1,0 +1,2 @@
+"""The scheduler of the local cluster.
+"""

@@ -1,0 +1,2 @@
+"""The MPIJob controller: observe (read the caches), plan (a pure function), status (a pure function), act (the loop).
+"""
