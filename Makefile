@@ -1,0 +1,49 @@
+# Two commands do everything on a fresh machine with Python >= 3.11 and make: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+TOOLS  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hortator/tools
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test check format bench test-kubernetes clean
+
+help:            ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hort needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[mpi]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python tools/groups.py | xargs $(BIN)/pip install -q --disable-pip-version-check -c constraints.txt
+	@touch $@
+
+demo: $(VENV)/.run   ## run a real MPI job on a small cluster in one process
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/.dev   ## unit and local tests, real mpirun inside
+	$(BIN)/python -m pytest tests/unit tests/local
+
+check: $(VENV)/.dev  ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## put the code into its format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only .
+
+$(TOOLS)/kubectl: tests/kubernetes/tools/build tests/kubernetes/tools/go.mod
+	sh tests/kubernetes/tools/build $(TOOLS)
+
+test-kubernetes: $(VENV)/.dev $(TOOLS)/kubectl ## tests that need Kubernetes' own programs (Go builds them once)
+	HORT_TOOLS=$(TOOLS) $(BIN)/python -m pytest tests/kubernetes
+
+bench: $(VENV)/.dev  ## print the figures that the documentation claims
+	$(BIN)/python -m bench
+
+clean:           ## remove what the other targets made here
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
