@@ -101,7 +101,7 @@ def rfc3339(moment: datetime) -> str:
 
 
 def micro_time(moment: datetime) -> str:
-    """Write a time as ``metav1.MicroTime`` does: UTC, microseconds. Raises ValueError for a time without zone."""
+    """Write a time as ``metav1.MicroTime`` does: UTC, microseconds. Raises ValueError without a zone."""
     return _utc(moment).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -1,7 +1,7 @@
 """``metav1.Status``: how a Kubernetes API says that something went wrong.
 
 Reasons, codes and sentences follow ``k8s.io/apimachinery/pkg/api/errors`` (v0.36). A server raises
-:class:`StatusError`; a client makes an :class:`ApiStatus` from an answer's body. Neither knows about transports.
+:class:`StatusError`; a client makes an :class:`ApiStatus` from an answer's body. Neither knows of transports.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ _GENERIC = {
     503: ("ServiceUnavailable", "the server is currently unable to handle the request"),
     504: (
         "Timeout",
-        "the server was unable to return a response in the time allotted, but may still be processing the request",
+        "the server was unable to return a response in the time allotted, "
+        "but may still be processing the request",
     ),
 }
 
@@ -195,8 +196,9 @@ class StatusError(Exception):
             f"{_qualified(resource, group)} {go_quote(name)} already exists, "
             "the server was not able to generate a unique name for the object"
         )
-        status = ApiStatus(409, "AlreadyExists", message, name=name, group=group, kind=resource)
-        return cls(replace(status, retry_after=retry_after))
+        return cls(
+            ApiStatus(409, "AlreadyExists", message, name=name, group=group, kind=resource, retry_after=1)
+        )
 
     @classmethod
     def conflict(cls, resource: str, group: str, name: str, detail: str) -> StatusError:
