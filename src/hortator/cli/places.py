@@ -46,7 +46,12 @@ class LocalPlaces:
     @property
     def state_file(self) -> Path:
         """What the running cluster says of itself (JSON, owner-only)."""
-        return self.run / "cluster.json"
+        return self.data / "cluster.json"
+
+    @property
+    def lock_file(self) -> Path:
+        """Held exclusively (flock) by the running cluster."""
+        return self.data / "lock"
 
     @property
     def token_file(self) -> Path:

@@ -1,0 +1,208 @@
+"""``hort up``: the local cluster, in the foreground or (``-d``) in the background.
+
+This module reads the flags and watches the start; what the cluster consists of is in ``cluster``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from hortator.cli.errors import CommandError, Conflict, UsageError
+from hortator.cli.places import LocalPlaces, local_places, private_dir
+from hortator.cli.target import read_state
+
+__all__ = ["Options", "configure", "run", "start_in_background"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a local cluster is made of. None means: what the machine has."""
+
+    nodes: int = 1
+    cpus: int | None = None
+    memory: str | None = None
+    gpus: int | None = None
+    port: int | None = None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of ``hort up``."""
+    parser.add_argument("-d", "--detach", action="store_true", help="run in the background; return when it is ready")
+    parser.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes (default 1)")
+    parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of each node (default: the machine's)")
+    parser.add_argument("--memory", metavar="SIZE", help="memory of each node, such as 16Gi (default: the machine's)")
+    parser.add_argument("--gpus", type=int, metavar="N", help="GPUs of each node (default: the machine's)")
+    parser.add_argument("--port", type=int, metavar="PORT", help="port on 127.0.0.1 for kubectl (default: a free one)")
+    parser.add_argument("--data-dir", metavar="DIR", help="where journal, logs and pods are kept")
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Start the cluster; in the foreground, return when it was stopped."""
+    options = _options(args)
+    places = local_places(args.data_dir)
+    state = read_state(places)
+    if state is not None:
+        if args.ready_fd is None:
+            if options != Options():
+                raise Conflict(
+                    f"the local cluster is already running (pid {state['pid']})",
+                    cause="a running cluster's nodes and port cannot be changed",
+                    hint="hort down, then hort up again",
+                )
+            print(f"the local cluster is already running (pid {state['pid']})")
+            return 0
+        _tell(args.ready_fd, {"ready": state})
+        return 0
+    if args.detach:
+        state = start_in_background(places, options)
+        print(f"the local cluster is ready: {_nodes(state)}, pid {state['pid']}")
+        print("  kubectl: hort kubeconfig --merge    stop: hort down")
+        if warning := _logout_warning():
+            print(warning, file=sys.stderr)
+        return 0
+    return _foreground(places, options, args.ready_fd, debug=args.debug)
+
+
+def _options(args: argparse.Namespace) -> Options:
+    for flag, least in (("nodes", 1), ("cpus", 1), ("gpus", 0), ("port", 1)):
+        value = getattr(args, flag)
+        if value is not None and value < least:
+            raise UsageError(f"--{flag} {value}: must be at least {least}")
+    if args.port is not None and args.port > 65535:
+        raise UsageError(f"--port {args.port}: must be at most 65535")
+    if args.nodes > 1000:
+        raise UsageError(f"--nodes {args.nodes}: must be at most 1000")
+    if args.memory is not None:
+        from hortator.apimachinery.quantity import InvalidQuantity, Quantity
+
+        try:
+            Quantity.parse(args.memory)
+        except InvalidQuantity as error:
+            raise UsageError(f"--memory {args.memory}: {error}", hint="a size such as 16Gi") from error
+    return Options(nodes=args.nodes, cpus=args.cpus, memory=args.memory, gpus=args.gpus, port=args.port)
+
+
+def _foreground(places: LocalPlaces, options: Options, ready_fd: int | None, *, debug: bool) -> int:
+    from hortator.cli import cluster
+
+    def ready(state: dict[str, Any]) -> None:
+        if ready_fd is not None:
+            _tell(ready_fd, {"ready": state})
+        else:
+            print(f"the local cluster is ready: {_nodes(state)}; end it with Ctrl-C", flush=True)
+
+    try:
+        return cluster.serve(places, options, ready, debug=debug)
+    except Exception as error:
+        if ready_fd is None:
+            raise
+        from hortator.cli.failures import explain
+
+        told = error if isinstance(error, CommandError) else explain(error)
+        _tell(ready_fd, {"error": {"what": told.what, "cause": told.cause, "hint": told.hint, "code": told.code}})
+        raise
+
+
+def _nodes(state: dict[str, Any]) -> str:
+    count = state["nodes"]
+    return f"{count} node{'s' if count != 1 else ''} of {state['cpus']} CPUs"
+
+
+def _tell(descriptor: int, message: dict[str, Any]) -> None:
+    try:
+        with open(descriptor, "w", closefd=True) as file:
+            json.dump(message, file)
+    except BrokenPipeError:
+        return  # who started us has gone (Ctrl-C): the cluster stays
+
+
+def start_in_background(places: LocalPlaces, options: Options | None = None) -> dict[str, Any]:
+    """Start a cluster that outlives this process; return its state once it is ready.
+
+    Raises what stopped the start, as the cluster's own process told it.
+    """
+    options = options or Options()
+    private_dir(places.data)
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "hortator.cli.main", "up", "--data-dir", str(places.data)]
+    command += ["--ready-fd", str(writing)]
+    for flag, value in asdict(options).items():
+        if value is not None:
+            command += [f"--{flag}", str(value)]
+    descriptor = os.open(places.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            pass_fds=[writing],
+            start_new_session=True,
+            cwd="/",
+        )
+    finally:
+        os.close(writing)
+        os.close(descriptor)
+    with open(reading) as answers:
+        text = answers.read()
+    if not text:
+        code = process.wait()
+        raise CommandError(
+            "the local cluster did not start",
+            cause=_last_line(places.log_file) or f"its process ended with {code}",
+            hint=f"see {places.log_file}",
+        )
+    answer = json.loads(text)
+    if "error" in answer:
+        told = answer["error"]
+        error = CommandError(told["what"], cause=told["cause"], hint=told["hint"])
+        error.code = told["code"]
+        raise error
+    state: dict[str, Any] = answer["ready"]
+    process.returncode = 0  # it is meant to outlive us: no warning that it still runs
+    return state
+
+
+def _last_line(path: Path) -> str:
+    try:
+        lines = path.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1] if lines else ""
+
+
+def _logout_warning() -> str:
+    """Return what to say where the system ends a person's processes at logout (systemd's KillUserProcesses)."""
+    if os.getuid() == 0 or not Path("/run/systemd/system").exists():
+        return ""
+    killing = False
+    for path in [Path("/etc/systemd/logind.conf"), *sorted(Path("/etc/systemd/logind.conf.d").glob("*.conf"))]:
+        try:
+            for line in path.read_text().splitlines():
+                key, _, value = line.partition("=")
+                if key.strip() == "KillUserProcesses":
+                    killing = value.strip().lower() in ("yes", "true", "1", "on")
+        except OSError:
+            continue
+    lingering = Path(f"/var/lib/systemd/linger/{os.environ.get('USER', '')}").exists()
+    if not killing or lingering:
+        return ""
+    return "note: this system ends your processes when you log out; prevent it with: loginctl enable-linger"
+
+
+def with_defaults(options: Options, *, cpus: int, memory: str, gpus: int) -> Options:
+    """Return the options with what the machine has in place of None."""
+    return replace(
+        options,
+        cpus=options.cpus if options.cpus is not None else cpus,
+        memory=options.memory or memory,
+        gpus=options.gpus if options.gpus is not None else gpus,
+    )
