@@ -1,8 +1,8 @@
 """One value that breaks a rule: which field, what was found, what is allowed.
 
 Words, kinds and punctuation are those of ``k8s.io/apimachinery/pkg/util/validation/field`` (v0.36), because
-clients print them and tests of other operators compare them. Collecting the errors of a request into an answer
-is left to :mod:`hortator.apimachinery.status`.
+clients print them and tests of other operators compare them. Collecting the errors of a request into an
+answer is left to :mod:`hortator.apimachinery.status`.
 """
 
 from __future__ import annotations

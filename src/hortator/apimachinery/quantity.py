@@ -1,6 +1,6 @@
 """Quantities of resources (``500m``, ``1.5Gi``, ``2``): exact values and their canonical text.
 
-The rules are those of ``k8s.io/apimachinery/pkg/api/resource`` (v0.36): nothing finer than a billionth exists,
+The rules are those of ``k8s.io/apimachinery/pkg/api/resource`` (v0.36): nothing is finer than a billionth,
 finer values are rounded away from zero; a value keeps the family of its suffix. Unlike there, an exponent of
 thousands of digits is refused, and a value too large for the suffix ``E`` keeps its digits.
 """

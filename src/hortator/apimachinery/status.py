@@ -166,10 +166,6 @@ class StatusError(Exception):
         """Return the ``Status`` body."""
         return self.status.to_dict()
 
-    def with_uid(self, uid: str) -> StatusError:
-        """Return the same error, naming the object's uid in its details."""
-        return StatusError(replace(self.status, uid=uid))
-
     @classmethod
     def from_dict(cls, body: Mapping[str, Any]) -> StatusError:
         """Make the error from a ``Status`` body."""

@@ -1,8 +1,8 @@
 """YAML as Kubernetes' tools read it, and YAML that they read back unchanged.
 
 Reading gives what JSON could have said: keys are text, ``1e3`` is the number 1000, there are no dates and no
-base-60 numbers, a repeated key is an error (``sigs.k8s.io/yaml`` 1.6, strict). What untrusted text could abuse is
-limited: nesting, and what aliases expand to. Files are left to the caller.
+base-60 numbers, a repeated key is an error (``sigs.k8s.io/yaml`` 1.6, strict). What could be abused
+is limited: nesting, and what aliases expand to. Files are left to the caller.
 """
 
 from __future__ import annotations
@@ -92,7 +92,13 @@ def _tagged(tag: str, text: str) -> Any:
     if kind in ("str", "!", "binary") or tag == "!":
         return text
     value = _plain(text)
-    matching = {"int": int, "float": (int, float), "bool": bool, "null": type(None), "timestamp": str}
+    matching: dict[str, Any] = {
+        "int": int,
+        "float": (int, float),
+        "bool": bool,
+        "null": type(None),
+        "timestamp": str,
+    }
     if kind not in matching:
         raise ValueError(f"unknown tag {tag}")
     if not isinstance(value, matching[kind]) or (kind != "bool" and isinstance(value, bool)):
@@ -215,7 +221,7 @@ class _Builder:
         elif isinstance(event, (yaml.MappingEndEvent, yaml.SequenceEndEvent)):
             self.close()
         elif isinstance(event, yaml.AliasEvent):
-            self.alias(event.anchor)
+            self.alias(event.anchor or "")
 
 
 def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -251,17 +257,19 @@ def _load_json(text: str) -> list[Any] | None:
     return values
 
 
-def load_all(text: str | bytes, source: str = "") -> Iterator[Any]:
+def load_all(data: str | bytes, source: str = "") -> Iterator[Any]:
     """Yield the documents of a YAML or JSON text, leaving out empty ones.
 
     ``source`` names the text in errors. Raises YamlError when a document is reached that cannot be read.
     """
-    if isinstance(text, bytes):
+    if isinstance(data, bytes):
         try:
-            text = text.decode("utf-8-sig")
+            text = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            line = text.count(b"\n", 0, error.start) + 1
+            line = data.count(b"\n", 0, error.start) + 1
             raise YamlError("the text is not UTF-8", line=line, source=source) from error
+    else:
+        text = data.removeprefix("\ufeff")
     stripped = text.lstrip()
     if stripped.startswith("{"):
         try:
@@ -275,7 +283,7 @@ def load_all(text: str | bytes, source: str = "") -> Iterator[Any]:
     line = 1
     try:
         for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-            line = event.start_mark.line + 1
+            line = event.start_mark.line + 1 if event.start_mark else line
             if isinstance(event, yaml.DocumentStartEvent):
                 builder = _Builder()
             elif isinstance(event, yaml.DocumentEndEvent):
@@ -300,7 +308,7 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+def _text(dumper: _Dumper, text: str) -> yaml.Node:
     lines = "\n" in text and not any(line != line.rstrip() for line in text.split("\n")) and "\t" not in text
     return dumper.represent_scalar(_TAG + "str", text, style="|" if lines else None)
 
