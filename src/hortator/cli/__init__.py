@@ -1,2 +1,1 @@
-"""The ``hort`` command: thin; composes the rest.
-"""
+"""The ``hort`` command: thin; composes the rest."""

@@ -18,7 +18,9 @@ __all__ = ["cancel", "configure", "kill", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("jobs", metavar="JOB", nargs="+", help="the jobs' names (hort jobs)")
-    parser.add_argument("--now", action="store_true", help="KILL at once instead of TERM and, after 10 s, KILL")
+    parser.add_argument(
+        "--now", action="store_true", help="KILL at once instead of TERM and, after 10 s, KILL"
+    )
     add_target(parser)
 
 

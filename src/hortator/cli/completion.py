@@ -9,7 +9,9 @@ SHELLS = ("bash", "zsh", "tcsh")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Take the shell's name."""
-    parser.add_argument("shell", choices=SHELLS, help="whose script to print, as in: source <(hort completion bash)")
+    parser.add_argument(
+        "shell", choices=SHELLS, help="whose script to print, as in: source <(hort completion bash)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

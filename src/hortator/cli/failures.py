@@ -35,5 +35,7 @@ def explain(error: BaseException) -> CommandError:
         what = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
         return CommandError(what)
     return CommandError(
-        "this is a fault of hort's own", cause=f"{type(error).__name__}: {error}", hint="the same command with --debug"
+        "this is a fault of hort's own",
+        cause=f"{type(error).__name__}: {error}",
+        hint="the same command with --debug",
     )

@@ -81,5 +81,3 @@ def _list(target: Target, resource: Resource, namespace: str | None) -> list[dic
 def _made_by_mpijob(job: dict[str, Any]) -> bool:
     owners = job["metadata"].get("ownerReferences") or []
     return job["kind"] == "Job" and any(owner.get("kind") == "MPIJob" for owner in owners)
-
-

@@ -25,7 +25,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the list."""
     wanted = set((args.states or "").upper().split(",")) - {""}
     if unknown := wanted - STATES.keys():
-        raise UsageError(f"--states {args.states}: no state {min(unknown)}", hint=f"one of {', '.join(STATES)}")
+        raise UsageError(
+            f"--states {args.states}: no state {min(unknown)}", hint=f"one of {', '.join(STATES)}"
+        )
     target = choose(args)
     views = [found.view for found in all_jobs(target, namespace=args.namespace)]
     views = [view for view in views if not wanted or view.state in wanted]
@@ -57,12 +59,22 @@ def as_data(view: JobView) -> dict[str, Any]:
 
 def _rows(views: list[JobView], *, wide: bool) -> tuple[list[str], list[list[str]]]:
     several = len({view.namespace for view in views}) > 1
-    header = ["NAME", "STATE", "RANKS", "WORKERS", "AGE", "EXIT", "WHY"] + (["NODES", "COMMAND"] if wide else [])
+    header = ["NAME", "STATE", "RANKS", "WORKERS", "AGE", "EXIT", "WHY"] + (
+        ["NODES", "COMMAND"] if wide else []
+    )
     rows = []
     for view in views:
         name = f"{view.namespace}/{view.name}" if several else view.name
-        why = f"{view.reason}: {view.message}" if view.reason and view.message else view.reason or view.message
-        row = [name, view.state, str(view.ranks or "-"), f"{view.workers_ready}/{view.workers}", age(view.created)]
+        why = (
+            f"{view.reason}: {view.message}" if view.reason and view.message else view.reason or view.message
+        )
+        row = [
+            name,
+            view.state,
+            str(view.ranks or "-"),
+            f"{view.workers_ready}/{view.workers}",
+            age(view.created),
+        ]
         row += ["-" if view.exit_code is None else str(view.exit_code)]
         row += [(why if wide or len(why) <= 60 else why[:59] + "…") or "-"]
         rows.append(row + ([",".join(view.nodes) or "-", view.command] if wide else []))

@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="data folder of the local cluster")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--merge", action="store_true", help="add the cluster to $KUBECONFIG or ~/.kube/config; others' entries stay"
+        "--merge",
+        action="store_true",
+        help="add the cluster to $KUBECONFIG or ~/.kube/config; others' entries stay",
     )
     what.add_argument("--path", action="store_true", help="write a file of its own and print its path")
 
@@ -66,6 +68,8 @@ def content(places: LocalPlaces, state: dict[str, Any]) -> dict[str, Any]:
             }
         ],
         "users": [{"name": CONTEXT, "user": {"token": places.token_file.read_text().strip()}}],
-        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"}}],
+        "contexts": [
+            {"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"}}
+        ],
         "current-context": CONTEXT,
     }

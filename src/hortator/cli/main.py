@@ -60,7 +60,9 @@ def build_parser(only: str | None = None) -> Parser:
         command = commands.add_parser(
             name, aliases=aliases, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
         )
-        command.add_argument("--debug", action="store_true", help="print tracebacks and what goes over the wire")
+        command.add_argument(
+            "--debug", action="store_true", help="print tracebacks and what goes over the wire"
+        )
         if only is None or only == name:
             importlib.import_module(f"hortator.cli.{module}").configure(command)
     return parser
@@ -80,8 +82,13 @@ def _report(error: CommandError, args: Sequence[str]) -> None:
 
 def _wants_json(args: Sequence[str]) -> bool:
     head = list(args[: args.index("--")]) if "--" in args else list(args)
-    return "-ojson" in head or "--output=json" in head or any(
-        flag in ("-o", "--output") and value == "json" for flag, value in zip(head, head[1:], strict=False)
+    return (
+        "-ojson" in head
+        or "--output=json" in head
+        or any(
+            flag in ("-o", "--output") and value == "json"
+            for flag, value in zip(head, head[1:], strict=False)
+        )
     )
 
 

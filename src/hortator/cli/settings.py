@@ -8,7 +8,7 @@ from pathlib import Path
 from hortator.cli.errors import CommandError
 from hortator.cli.places import config_dir, private_dir, write_private
 
-__all__ = ["chosen_context", "choose_context", "settings_file"]
+__all__ = ["choose_context", "chosen_context", "settings_file"]
 
 
 def settings_file() -> Path:

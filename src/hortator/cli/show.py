@@ -30,7 +30,12 @@ def run(args: argparse.Namespace) -> int:
         return 0
     print(table([], [[f"{key}:", value] for key, value in _facts(found)]))
     if found.pods:
-        print("\n" + table(["POD", "ROLE", "STATE", "NODE", "RESTARTS", "AGE"], [_pod_row(pod) for pod in found.pods]))
+        print(
+            "\n"
+            + table(
+                ["POD", "ROLE", "STATE", "NODE", "RESTARTS", "AGE"], [_pod_row(pod) for pod in found.pods]
+            )
+        )
     events = _events(target, found)
     if events:
         print("\n" + table(["AGE", "TYPE", "REASON", "OBJECT", "MESSAGE"], events))
@@ -62,7 +67,9 @@ def _pod_row(pod: object) -> list[str]:
     assert isinstance(pod, dict)  # noqa: S101 - the API's objects are dicts
     status = pod.get("status") or {}
     containers = status.get("containerStatuses") or []
-    waiting = next((c["state"]["waiting"].get("reason", "") for c in containers if "waiting" in c.get("state", {})), "")
+    waiting = next(
+        (c["state"]["waiting"].get("reason", "") for c in containers if "waiting" in c.get("state", {})), ""
+    )
     return [
         pod["metadata"]["name"],
         "launcher" if is_launcher(pod) else "worker",

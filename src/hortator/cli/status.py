@@ -28,7 +28,9 @@ def run(args: argparse.Namespace) -> int:
     state = read_state(places)
     if state is None:
         facts: dict[str, Any] = {"name": LOCAL, "running": False, "data": str(places.data)}
-        emit(args.output, [facts], rows=lambda wide: ([], [["the local cluster is not running"]]), single=True)
+        emit(
+            args.output, [facts], rows=lambda wide: ([], [["the local cluster is not running"]]), single=True
+        )
         return NOT_RUNNING
     client = local_client(places, state)
     target = Target(LOCAL, client, "default", places)
@@ -41,7 +43,10 @@ def run(args: argparse.Namespace) -> int:
     print(f"{target.describe()} runs since {age(state['started'])} (pid {state['pid']})")
     print(table([], [["  kubectl:", f"https://127.0.0.1:{state['port']} (hort kubeconfig)"]]))
     print(table([], [["  data:", str(places.data)], ["  log:", str(places.log_file)]]))
-    print("\n" + table(["NODE", "READY", "CPUS", "MEMORY", "GPUS", "PODS"], [_row(node, pods) for node in nodes]))
+    print(
+        "\n"
+        + table(["NODE", "READY", "CPUS", "MEMORY", "GPUS", "PODS"], [_row(node, pods) for node in nodes])
+    )
     return 0
 
 

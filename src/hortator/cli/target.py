@@ -78,8 +78,12 @@ def _remote(name: str, args: argparse.Namespace) -> Target:
     try:
         cluster = config.in_cluster() if name == "in-cluster" else config.load().cluster(name)
     except config.ConfigError as error:
-        raise CommandError(f"cannot use context {name}", cause=str(error), hint="hort context list") from error
-    return Target(name, BlockingClient.from_config(cluster), args.namespace or cluster.namespace or "default", None)
+        raise CommandError(
+            f"cannot use context {name}", cause=str(error), hint="hort context list"
+        ) from error
+    return Target(
+        name, BlockingClient.from_config(cluster), args.namespace or cluster.namespace or "default", None
+    )
 
 
 def read_state(places: LocalPlaces) -> dict[str, Any] | None:

@@ -34,12 +34,18 @@ class Options:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of ``hort up``."""
-    parser.add_argument("-d", "--detach", action="store_true", help="run in the background; return when it is ready")
+    parser.add_argument(
+        "-d", "--detach", action="store_true", help="run in the background; return when it is ready"
+    )
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="how many nodes (default 1)")
     parser.add_argument("--cpus", type=int, metavar="N", help="CPUs of each node (default: the machine's)")
-    parser.add_argument("--memory", metavar="SIZE", help="memory of each node, such as 16Gi (default: the machine's)")
+    parser.add_argument(
+        "--memory", metavar="SIZE", help="memory of each node, such as 16Gi (default: the machine's)"
+    )
     parser.add_argument("--gpus", type=int, metavar="N", help="GPUs of each node (default: the machine's)")
-    parser.add_argument("--port", type=int, metavar="PORT", help="port on 127.0.0.1 for kubectl (default: a free one)")
+    parser.add_argument(
+        "--port", type=int, metavar="PORT", help="port on 127.0.0.1 for kubectl (default: a free one)"
+    )
     parser.add_argument("--data-dir", metavar="DIR", help="where journal, logs and pods are kept")
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
 
@@ -107,7 +113,10 @@ def _foreground(places: LocalPlaces, options: Options, ready_fd: int | None, *, 
         from hortator.cli.failures import explain
 
         told = error if isinstance(error, CommandError) else explain(error)
-        _tell(ready_fd, {"error": {"what": told.what, "cause": told.cause, "hint": told.hint, "code": told.code}})
+        _tell(
+            ready_fd,
+            {"error": {"what": told.what, "cause": told.cause, "hint": told.hint, "code": told.code}},
+        )
         raise
 
 
@@ -184,7 +193,10 @@ def _logout_warning() -> str:
     if os.getuid() == 0 or not Path("/run/systemd/system").exists():
         return ""
     killing = False
-    for path in [Path("/etc/systemd/logind.conf"), *sorted(Path("/etc/systemd/logind.conf.d").glob("*.conf"))]:
+    for path in [
+        Path("/etc/systemd/logind.conf"),
+        *sorted(Path("/etc/systemd/logind.conf.d").glob("*.conf")),
+    ]:
         try:
             for line in path.read_text().splitlines():
                 key, _, value = line.partition("=")

@@ -16,8 +16,12 @@ __all__ = ["configure", "run"]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     parser.add_argument("jobs", metavar="JOB", nargs="+", help="the jobs' names (hort jobs)")
-    parser.add_argument("--for", dest="state", metavar="state=S", help="a state such as state=R (default: the end)")
-    parser.add_argument("--timeout", metavar="TIME", help="give up after this long, such as 10m (exit code 124)")
+    parser.add_argument(
+        "--for", dest="state", metavar="state=S", help="a state such as state=R (default: the end)"
+    )
+    parser.add_argument(
+        "--timeout", metavar="TIME", help="give up after this long, such as 10m (exit code 124)"
+    )
     add_target(parser)
 
 
@@ -60,7 +64,9 @@ def _until(target: Target, job: Found, state: str | None, deadline: float | None
             return 0
         if found.view.finished:
             if state is not None:
-                raise CommandError(f"{found.name} ended ({found.view.state_name}) without ever being {STATES[state]}")
+                raise CommandError(
+                    f"{found.name} ended ({found.view.state_name}) without ever being {STATES[state]}"
+                )
             return found.view.exit_code or 0
         left = None if deadline is None else deadline - time.monotonic()
         if left is not None and left <= 0:

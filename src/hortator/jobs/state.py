@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ANNOTATION_CANCELLED", "REASONS", "STATES", "JobView", "is_launcher", "pods_of", "view", "worker_index"]
+__all__ = [
+    "ANNOTATION_CANCELLED",
+    "REASONS",
+    "STATES",
+    "JobView",
+    "is_launcher",
+    "pods_of",
+    "view",
+    "worker_index",
+]
 
 ANNOTATION_CANCELLED = "hortator.dev/cancelled"
 ANNOTATION_COMMAND = "hortator.dev/command"
@@ -163,7 +172,9 @@ def _command(annotations: Mapping[str, str], spec: Mapping[str, Any], *, mpi: bo
         except (ValueError, TypeError):
             return annotations[ANNOTATION_COMMAND]
     template = (
-        ((spec.get("mpiReplicaSpecs") or {}).get("Launcher") or {}).get("template") if mpi else spec.get("template")
+        ((spec.get("mpiReplicaSpecs") or {}).get("Launcher") or {}).get("template")
+        if mpi
+        else spec.get("template")
     ) or {}
     containers = (template.get("spec") or {}).get("containers") or [{}]
     return " ".join([*(containers[0].get("command") or []), *(containers[0].get("args") or [])])
@@ -247,7 +258,10 @@ def _pod_waits(pod: Mapping[str, Any]) -> tuple[str, str]:
     for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") in _MISCONFIGURED:
-            return "Misconfigured", f"{pod['metadata']['name']}: {waiting.get('message') or waiting['reason']}"
+            return (
+                "Misconfigured",
+                f"{pod['metadata']['name']}: {waiting.get('message') or waiting['reason']}",
+            )
     return "", ""
 
 
@@ -273,7 +287,9 @@ def _terminated(pod: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def _oom_killed(pod: Mapping[str, Any]) -> str:
     ended = _terminated(pod) or {}
-    return f"{pod['metadata']['name']} was killed: out of memory" if ended.get("reason") == "OOMKilled" else ""
+    return (
+        f"{pod['metadata']['name']} was killed: out of memory" if ended.get("reason") == "OOMKilled" else ""
+    )
 
 
 def _failure(pods: Sequence[Mapping[str, Any]]) -> str:
@@ -281,7 +297,9 @@ def _failure(pods: Sequence[Mapping[str, Any]]) -> str:
         ended = _terminated(pod)
         if ended and ended.get("exitCode"):
             text = (ended.get("message") or "").strip()
-            return f"{pod['metadata']['name']} exited with {ended['exitCode']}" + (f": {text}" if text else "")
+            return f"{pod['metadata']['name']} exited with {ended['exitCode']}" + (
+                f": {text}" if text else ""
+            )
     return ""
 
 
