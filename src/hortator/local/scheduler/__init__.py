@@ -1,2 +1,1 @@
-"""The scheduler of the local cluster.
-"""
+"""The scheduler of the local cluster."""

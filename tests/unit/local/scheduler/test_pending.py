@@ -1,0 +1,75 @@
+from support.placement import info
+
+from hortator.local.scheduler.pending import Pending
+
+
+def names(pending: Pending) -> list[str]:
+    found = []
+    while (one := pending.take()) is not None:
+        found.append(one.name)
+    return found
+
+
+def test_priority_goes_first_then_who_came_first() -> None:
+    pending = Pending()
+    for name, priority in (("a", 0), ("b", 5), ("c", 0), ("d", 5)):
+        pending.put(info(name, priority=priority))
+    assert names(pending) == ["b", "d", "a", "c"]
+
+
+def test_a_parked_pod_waits_for_a_change_and_its_backoff() -> None:
+    pending = Pending()
+    one = info("a")
+    pending.put(one)
+    pending.take()
+    pending.park(one.uid, now=10.0)
+    pending.release(10.2)
+    assert pending.take() is None
+    pending.stir()
+    pending.release(10.05)
+    assert pending.take() is None
+    assert pending.release(10.15) is None
+    assert pending.take() is one
+
+
+def test_the_backoff_doubles_up_to_a_limit() -> None:
+    pending = Pending()
+    one = info("a")
+    pending.put(one)
+    waits = []
+    for _ in range(9):
+        pending.take()
+        pending.park(one.uid, now=0.0, stirred=True)
+        waits.append(pending.release(0.0))
+        pending.release(100.0)
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+
+
+def test_even_without_a_change_it_is_tried_again_some_day() -> None:
+    pending = Pending()
+    one = info("a")
+    pending.put(one)
+    pending.take()
+    pending.park(one.uid, now=0.0)
+    assert pending.release(0.0) == 300.0
+    pending.release(300.0)
+    assert pending.take() is one
+
+
+def test_a_changed_pod_is_tried_at_once() -> None:
+    pending = Pending()
+    pending.put(info("a"))
+    pending.take()
+    pending.park("uid-default-a", now=0.0)
+    changed = info("a", nodeSelector={"x": "y"})
+    pending.put(changed)
+    assert pending.take() is changed
+
+
+def test_a_dropped_pod_is_not_handed_out() -> None:
+    pending = Pending()
+    pending.put(info("a"))
+    pending.put(info("b"))
+    pending.drop("uid-default-a")
+    assert names(pending) == ["b"]
+    assert len(pending) == 1
