@@ -15,10 +15,10 @@ from typing import Any
 
 import yaml
 
+from hortator.apimachinery.nesting import MAXIMUM_DEPTH, too_deep
+
 __all__ = ["YamlError", "dump", "load_all"]
 
-#: Levels of lists and maps inside each other, as upstream's JSON decoder allows.
-MAXIMUM_DEPTH = 1000
 #: Nodes that aliases may stand for in one text, all together.
 MAXIMUM_ALIASED = 100_000
 
@@ -49,6 +49,7 @@ _SPECIAL = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _DECIMAL = re.compile(r"[-+]?(?:0|[1-9][0-9]*)", re.ASCII)
 _BASED = re.compile(r"([-+]?)0(?:[xX]([0-9a-fA-F]+)|[bB]([01]+)|[oO]?([0-7]+))", re.ASCII)
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_TOO_DEEP = f"nested more than {MAXIMUM_DEPTH} levels deep"
 _TAG = "tag:yaml.org,2002:"
 
 
@@ -146,7 +147,7 @@ class _Builder:
 
     def open(self, value: dict[str, Any] | list[Any], anchor: str | None) -> None:
         if len(self.stack) >= MAXIMUM_DEPTH:
-            raise ValueError(f"nested more than {MAXIMUM_DEPTH} levels deep")
+            raise ValueError(_TOO_DEEP)
         if self.stack and isinstance(self.stack[-1].value, dict) and self.stack[-1].key is _NO_KEY:
             raise ValueError("a key must be text, a number or a boolean")
         if anchor:
@@ -277,6 +278,8 @@ def load_all(data: str | bytes, source: str = "") -> Iterator[Any]:
         except ValueError as error:
             raise YamlError(str(error), line=1, source=source) from error
         if values is not None:
+            if any(map(too_deep, values)):
+                raise YamlError(_TOO_DEEP, line=1, source=source)
             yield from values
             return
     builder = _Builder()

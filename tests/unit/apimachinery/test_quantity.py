@@ -1,9 +1,10 @@
 from fractions import Fraction
 
 import pytest
-from hortator.apimachinery.quantity import Format, InvalidQuantity, Quantity, parse
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hortator.apimachinery.quantity import Format, InvalidQuantity, Quantity, parse
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import pytest
+
 from hortator.apimachinery.selectors import FieldSelector, InvalidSelector, LabelSelector
 
 LABELS = {"app": "web", "tier": "front", "size": "10", "empty": ""}
