@@ -4,7 +4,6 @@ An answer that says no is an :class:`ApiError` (its subclasses name the situatio
 Status); no answer at all is :class:`Unavailable`. What to do about either is the caller's.
 """
 
-# ruff: noqa: N818 - a situation is named, not called an error.
 from __future__ import annotations
 
 import json
