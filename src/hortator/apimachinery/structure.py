@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 __all__ = ["Node", "Resolve", "SchemaError"]
 
@@ -52,7 +52,7 @@ class _Shared:
     def __init__(self, resolve: Resolve | None):
         self.resolve = resolve
         #: Nodes of pure references: a type that occurs in many places is compiled once, a recursive one ends.
-        self.nodes: dict[str, Node] = {}
+        self.nodes: dict[str, Any] = {}
 
 
 class Node:
@@ -64,7 +64,7 @@ class Node:
         self.shared = shared or _Shared(resolve)
         self.raw, _ = _flat(raw, self.shared.resolve)
 
-    def child(self, raw: Any) -> Node:
+    def child(self, raw: Any) -> Self:
         """Return the node of a schema that stands inside this one; pure references share one node."""
         if not isinstance(raw, Mapping):
             raw = {}
@@ -73,11 +73,12 @@ class Node:
             node = self.shared.nodes.get(reference)
             if node is None:
                 node = self.shared.nodes[reference] = type(self)(raw, shared=self.shared)
-            return node
+            found: Self = node
+            return found
         return type(self)(raw, shared=self.shared)
 
     @cached_property
-    def _children(self) -> dict[str, Node]:
+    def _children(self) -> dict[str, Self]:
         return {}
 
     @cached_property
@@ -86,7 +87,7 @@ class Node:
         properties: Mapping[str, Any] = self.raw.get("properties") or {}
         return properties
 
-    def property(self, name: str) -> Node | None:
+    def property(self, name: str) -> Self | None:
         """Return the node of a named field, or None."""
         node = self._children.get(name)
         if node is None and name in self.properties:
@@ -94,19 +95,32 @@ class Node:
         return node
 
     @cached_property
-    def additional(self) -> Node | None:
+    def additional(self) -> Self | None:
         """The node of all fields without a name of their own (``additionalProperties``), or None."""
         raw = self.raw.get("additionalProperties")
         if raw is True:
             return self.child({"x-kubernetes-preserve-unknown-fields": True})
         return self.child(raw) if isinstance(raw, Mapping) else None
 
-    def field(self, name: str) -> Node | None:
+    def field(self, name: str) -> Self | None:
         """Return the node of a field, named or additional, or None when nothing is said about it."""
         return self.property(name) or self.additional
 
     @cached_property
-    def items(self) -> Node | None:
+    def defaulted(self) -> tuple[str, ...]:
+        """The named fields that have a default."""
+        names = (name for name, raw in self.properties.items() if isinstance(raw, Mapping))
+        return tuple(name for name in names if self._default_of(name) is not None)
+
+    def _default_of(self, name: str) -> Any:
+        raw = self.properties[name]
+        if "default" in raw or "$ref" not in raw:
+            return raw.get("default")
+        node = self.property(name)
+        return node.raw.get("default") if node else None
+
+    @cached_property
+    def items(self) -> Self | None:
         """The node of a list's items, or None."""
         raw = self.raw.get("items")
         return self.child(raw) if isinstance(raw, Mapping) else None
