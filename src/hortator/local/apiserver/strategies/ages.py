@@ -14,7 +14,7 @@ UNKNOWN = "<unknown>"
 
 
 def human_duration(span: timedelta) -> str:
-    """Return a span in words of upstream's ``duration.HumanDuration``: ``45s``, ``3m20s``, ``5d3h``, ``2y``."""
+    """Return a span as upstream's ``duration.HumanDuration``: ``45s``, ``3m20s``, ``5d3h``, ``2y``."""
     seconds = int(span.total_seconds())
     if seconds < -1:
         return "<invalid>"

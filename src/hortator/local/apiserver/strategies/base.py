@@ -126,7 +126,7 @@ class Strategy:
         return []
 
     def validate_body_update(self, new: Object, old: Object) -> list[FieldError]:
-        """Return what is wrong outside the metadata with a change; by default what is wrong with the result."""
+        """Return what is wrong outside the metadata with a change; by default, with its result."""
         return self.validate_body(new)
 
     # --- showing ----------------------------------------------------------------------------------

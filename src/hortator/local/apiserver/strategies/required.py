@@ -1,4 +1,4 @@
-"""Fields that the published API says are required, for kinds whose strategy does not check them one by one."""
+"""Fields that the published API requires, for kinds whose strategy does not check them one by one."""
 
 from __future__ import annotations
 
