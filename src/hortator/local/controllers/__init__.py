@@ -1,2 +1,1 @@
-"""The built-in controllers that our jobs need.
-"""
+"""The built-in controllers that our jobs need."""

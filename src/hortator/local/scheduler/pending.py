@@ -1,8 +1,9 @@
 """The pods that wait for a place: who is next, and when to try those again that found none.
 
-Ready pods go by priority, then by the time at which they came. A pod that found no place waits until something
-changes (:meth:`Pending.stir`), and no shorter than its back-off, which doubles with every attempt: 0.1 s to 10 s.
-(Upstream starts with 1 s; a person at a laptop waits for that.) Time is passed in, in seconds of any clock.
+Ready pods go by priority, then by the time at which they came. A pod that found no place waits until
+something changes (:meth:`Pending.stir`), and no shorter than its back-off, which doubles with every attempt:
+0.1 s to 10 s. (Upstream starts with 1 s; a person at a laptop waits for that.) Time is passed in, in seconds
+of any clock.
 """
 
 from __future__ import annotations
@@ -81,12 +82,18 @@ class Pending:
         while self._heap:
             priority, order, uid = heapq.heappop(self._heap)
             entry = self._entries.get(uid)
-            if entry is not None and not entry.parked and (-entry.pod.priority, entry.order) == (priority, order):
+            if (
+                entry is not None
+                and not entry.parked
+                and (-entry.pod.priority, entry.order) == (priority, order)
+            ):
                 return entry.pod
         return None
 
     def park(self, uid: str, now: float, *, stirred: bool = False) -> None:
-        """Note that a pod found no place; ``stirred``: try again after the back-off without waiting for a change."""
+        """Note that a pod found no place; ``stirred``: try again after the back-off without waiting for a
+        change.
+        """
         entry = self._entries.get(uid)
         if entry is not None:
             entry.attempts += 1
