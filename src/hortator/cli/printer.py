@@ -1,0 +1,94 @@
+"""Printing what pods wrote: ranks' output taken apart again, stdout to stdout and stderr to stderr, filtered."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from hortator.jobs.state import is_launcher
+from hortator.jobs.tagged import STDERR, Decoder, Exit, Other, Output
+
+if TYPE_CHECKING:
+    from hortator.kube.blocking import BlockingClient
+
+__all__ = ["Printer", "carries_ranks"]
+
+
+def carries_ranks(job: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
+    """Whether a pod's log carries its ranks' tagged output (the workers of jobs that hort compiled)."""
+    compiled = "hortator.dev/ranks" in (job["metadata"].get("annotations") or {})
+    return job["kind"] == "MPIJob" and compiled and not is_launcher(pod)
+
+
+@dataclass(slots=True)
+class Printer:
+    """Prints logs of one job; safe for a thread per pod. ``ranks``: only these; None: all."""
+
+    job: Mapping[str, Any]
+    ranks: frozenset[int] | None = None
+    tag_output: bool = False
+    query: Mapping[str, Any] = field(default_factory=dict)
+    #: The first rank that was seen to end with a code other than 0, and that code.
+    first_failed: tuple[int, int] | None = None
+    _printing: threading.Lock = field(default_factory=threading.Lock)
+
+    def print_pod(self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool) -> None:
+        """Print one pod's log to its end. Raises ``BrokenPipeError`` when nobody reads any more, and the API's errors."""
+        if carries_ranks(self.job, pod):
+            decoder = Decoder()
+            for data in self._chunks(client, pod, follow=follow, stream=""):
+                self._print_ranks(decoder.feed(data))
+            self._print_ranks(decoder.close())
+        elif self.ranks is None:
+            self._print_plain(client, pod, follow=follow)
+
+    def _print_plain(self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool) -> None:
+        """Read the two streams side by side, so that they stay apart."""
+        problems: list[BaseException] = []
+
+        def errors() -> None:
+            try:
+                for data in self._chunks(client.clone(), pod, follow=follow, stream="Stderr"):
+                    self._write(2, data)
+            except Exception as error:  # noqa: BLE001 - raised again by the thread that joins
+                problems.append(error)
+
+        beside = threading.Thread(target=errors, daemon=True)
+        beside.start()
+        try:
+            for data in self._chunks(client, pod, follow=follow, stream="Stdout"):
+                self._write(1, data)
+        finally:
+            beside.join()
+        if problems:
+            raise problems[0]
+
+    def _chunks(
+        self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool, stream: str
+    ) -> Iterable[bytes]:
+        meta = pod["metadata"]
+        return client.logs(meta["namespace"], meta["name"], follow=follow, stream=stream, **self.query)
+
+    def _print_ranks(self, items: Iterable[object]) -> None:
+        for item in items:
+            if isinstance(item, Output) and (self.ranks is None or item.rank in self.ranks):
+                self._write(2 if item.stream == STDERR else 1, self._tagged(item))
+            elif isinstance(item, Exit) and item.code and self.first_failed is None:
+                self.first_failed = (item.rank, item.code)
+            elif isinstance(item, Other) and self.ranks is None:
+                self._write(2, item.data)
+
+    def _tagged(self, item: Output) -> bytes:
+        if not self.tag_output:
+            return item.data
+        tag = b"[%d] " % item.rank
+        return tag + item.data[:-1].replace(b"\n", b"\n" + tag) + item.data[-1:]
+
+    def _write(self, descriptor: int, data: bytes) -> None:
+        left = memoryview(data)
+        with self._printing:
+            while left:
+                left = left[os.write(descriptor, left) :]
