@@ -1,0 +1,74 @@
+"""What an admission plugin sees and may do.
+
+Plugins run after authorization and before storage: first each ``mutate`` in order, then each ``validate``.
+They refuse a request by raising :class:`~hortator.apimachinery.status.StatusError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..catalog import Served
+from ..context import User
+
+__all__ = ["CONNECT", "CREATE", "DELETE", "UPDATE", "Attempt", "Chain", "Plugin"]
+
+CREATE = "CREATE"
+UPDATE = "UPDATE"
+DELETE = "DELETE"
+CONNECT = "CONNECT"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One write that asks to be admitted. ``obj`` is replaced, never changed in place."""
+
+    operation: str
+    served: Served
+    user: User
+    namespace: str
+    name: str
+    obj: dict[str, Any] | None
+    old: dict[str, Any] | None = None
+    subresource: str = ""
+    dry_run: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def resource(self) -> str:
+        """``group/plural``."""
+        return f"{self.served.group}/{self.served.plural}"
+
+    def is_for(self, resource: str, subresource: str = "") -> bool:
+        """Whether this is a write of that resource (``/pods``) and subresource."""
+        return self.subresource == subresource and self.resource == resource
+
+
+class Plugin:
+    """One rule. The base class admits everything."""
+
+    async def mutate(self, attempt: Attempt) -> None:
+        """Complete the object, or refuse it."""
+
+    async def validate(self, attempt: Attempt) -> None:
+        """Refuse what must not be stored; the object is final."""
+
+
+class Chain:
+    """The plugins in their order."""
+
+    def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
+        self.plugins = tuple(plugins)
+
+    async def mutate(self, attempt: Attempt) -> None:
+        """Let every plugin complete the object."""
+        for plugin in self.plugins:
+            await plugin.mutate(attempt)
+
+    async def validate(self, attempt: Attempt) -> None:
+        """Let every plugin refuse the object."""
+        for plugin in self.plugins:
+            await plugin.validate(attempt)

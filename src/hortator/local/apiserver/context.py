@@ -1,0 +1,82 @@
+"""One request on its way through the server: who asks, for what, and what is said beside the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from hortator.apimachinery.status import StatusError
+from hortator.kube.http import Request
+
+from .catalog import Served
+from .requests import RequestInfo
+
+__all__ = ["Call", "User"]
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Who asks, as authentication found out."""
+
+    name: str
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.uid, self.groups))
+
+
+@dataclass(slots=True)
+class Call:
+    """An authorized request for a resource."""
+
+    request: Request
+    info: RequestInfo
+    user: User
+    served: Served
+    now: datetime
+    #: Sentences for the ``Warning`` headers of the answer.
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def namespace(self) -> str:
+        """The namespace that the path names; empty for cluster-scoped resources, a namespace's own path included."""
+        return self.info.namespace if self.served.kind.namespaced else ""
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether everything but the write is to be done. Raises 422 for any value but ``All``."""
+        values = [value for value in self.request.params("dryRun") if value]
+        if any(value != "All" for value in values):
+            raise StatusError.bad_request(
+                f'dryRun: Unsupported value: "{values[0]}": supported values: "All"'
+            )
+        return bool(values)
+
+    @property
+    def field_validation(self) -> str:
+        """``Strict``, ``Warn`` (also when nothing is said) or ``Ignore``."""
+        value = self.request.param("fieldValidation") or "Warn"
+        if value not in ("Strict", "Warn", "Ignore"):
+            raise StatusError.bad_request(
+                f'fieldValidation: Unsupported value: "{value}": supported values: "Ignore", "Strict", "Warn"'
+            )
+        return value
+
+    @property
+    def field_manager(self) -> str:
+        """Who manages the written fields: the parameter, else the program's name from its User-Agent."""
+        named = self.request.param("fieldManager")
+        if len(named) > 128:
+            raise StatusError.bad_request("fieldManager: Too long: may not be more than 128 bytes")
+        return named or self.request.headers.get("user-agent", "").partition("/")[0][:128] or "unknown"
+
+    def not_found(self, name: str = "") -> StatusError:
+        """Return the 404 for an object of this resource."""
+        return StatusError.not_found(self.served.plural, self.served.group, name or self.info.name)
+
+    def stale(self, name: str) -> StatusError:
+        """Return the 409 for an object that changed meanwhile."""
+        return StatusError.stale(self.served.plural, self.served.group, name)

@@ -1,0 +1,361 @@
+"""Subresources of pods that are more than an update: binding, log, exec, attach, port-forward and eviction."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from hortator.apimachinery.fielderrors import go_quote
+from hortator.apimachinery.meta import parse_time, rfc3339
+from hortator.apimachinery.status import StatusError
+from hortator.kube.http import ByteStream, Duplex, Request, Response
+from hortator.local.streams import Connector, ContainerNotFound, LogOptions, NotRunning, Session
+
+from ..bodies import decode, json_response
+from ..context import Call
+from ..deletion import DeleteOptions
+from ..registry import Registry
+from ..requests import boolean
+from ..streams import channels, command, port_forward
+from .resources import Subresource
+
+__all__ = ["Pods"]
+
+Object = dict[str, Any]
+
+
+class Pods:
+    """The handlers of pod subresources. ``connector`` returns how to reach a node by its name."""
+
+    def __init__(self, registry: Registry, connector: Callable[[str], Connector | None]) -> None:
+        self._registry = registry
+        self._connector = connector
+
+    def subresources(self) -> Mapping[tuple[str, str], Subresource]:
+        """Return what these handlers answer."""
+        return {
+            ("/pods", "binding"): self.bind,
+            ("/pods", "log"): self.log,
+            ("/pods", "exec"): self.exec,
+            ("/pods", "attach"): self.attach,
+            ("/pods", "portforward"): self.forward,
+            ("/pods", "eviction"): self.evict,
+        }
+
+    async def bind(self, call: Call) -> Response:
+        """Give a pod to a node. Raises 409 when it has one, is gated or is being deleted."""
+        body = await decode(call.request, protobuf=self._registry.catalog.scheme.decode_protobuf)
+        target = body.get("target") if isinstance(body, dict) else None
+        node = target.get("name") if isinstance(target, dict) else None
+        if not node or not isinstance(node, str):
+            raise StatusError.bad_request("target.name: Required value")
+        if isinstance(target, dict) and target.get("kind") not in (None, "", "Node"):
+            raise StatusError.bad_request(
+                f'target.kind: Unsupported value: "{target.get("kind")}": supported values: "Node", "<empty>"'
+            )
+        metadata = body.get("metadata") or {}
+        name = call.info.name
+        if metadata.get("name") and metadata["name"] != name:
+            raise StatusError.bad_request(
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
+            )
+
+        def assign(pod: Object) -> Object:
+            def conflict(detail: str) -> StatusError:
+                return StatusError.conflict("pods/binding", "", name, detail)
+
+            uid = metadata.get("uid")
+            if uid and uid != pod["metadata"]["uid"]:
+                raise conflict(
+                    f"Precondition failed: UID in precondition: {uid}, UID in object meta: {pod['metadata']['uid']}"
+                )
+            spec = pod.get("spec") or {}
+            if pod["metadata"].get("deletionTimestamp"):
+                raise conflict(f"pod {name} is being deleted, cannot be assigned to a host")
+            if spec.get("nodeName"):
+                raise conflict(f"pod {name} is already assigned to node {go_quote(spec['nodeName'])}")
+            if spec.get("schedulingGates"):
+                raise conflict(f"pod {name} has non-empty .spec.schedulingGates")
+            status = pod.get("status") or {}
+            scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": rfc3339(call.now)}
+            conditions = [
+                entry for entry in status.get("conditions") or [] if entry.get("type") != "PodScheduled"
+            ] + [scheduled]
+            annotations = {
+                **(pod["metadata"].get("annotations") or {}),
+                **(metadata.get("annotations") or {}),
+            }
+            bound = {**pod["metadata"], **({"annotations": annotations} if annotations else {})}
+            return {
+                **pod,
+                "metadata": bound,
+                "spec": {**spec, "nodeName": node},
+                "status": {**status, "conditions": conditions},
+            }
+
+        await self._registry.change(call, assign)
+        return json_response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
+
+    async def evict(self, call: Call) -> Response:
+        """Delete a pod on behalf of somebody who empties its node."""
+        body = await decode(call.request, protobuf=self._registry.catalog.scheme.decode_protobuf)
+        given = body.get("deleteOptions") if isinstance(body, dict) else None
+        options = DeleteOptions.read({**(given or {}), **({"dryRun": ["All"]} if call.dry_run else {})})
+        await self._registry.delete(call, options)
+        return json_response(
+            {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}, 201
+        )
+
+    async def log(self, call: Call) -> Response:
+        """Stream a container's log."""
+        pod = self._pod(call)
+        options = log_options(
+            call.request, _container(pod, call.request.param("container")), now=call.now.timestamp()
+        )
+        if not (pod.get("spec") or {}).get("nodeName"):
+            # Upstream answers with nothing: a pod that has no host has said nothing.
+            return Response(200, {"content-type": "text/plain"}, b"")
+        chunks = self._node(pod).logs(pod, options)
+        try:
+            first = await anext(chunks, None)
+        except ContainerNotFound as error:
+            raise StatusError.bad_request(str(error)) from error
+        return Response(200, {"content-type": "text/plain"}, stream=_Rejoined(first, chunks))
+
+    async def exec(self, call: Call) -> Response:
+        """Run a command in a container."""
+        request = call.request
+        arguments = request.params("command")
+        if not arguments:
+            raise StatusError.bad_request("you must specify at least one command for the container")
+        pod, container, wanted = self._target(call)
+        node = self._node(pod)
+
+        async def start() -> Session:
+            return await node.exec(pod, container, arguments, stdin=wanted.stdin, tty=wanted.tty)
+
+        return await self._session(request, wanted, start)
+
+    async def attach(self, call: Call) -> Response:
+        """Join a container's own streams."""
+        pod, container, wanted = self._target(call)
+        node = self._node(pod)
+
+        async def start() -> Session:
+            return await node.attach(pod, container, stdin=wanted.stdin, tty=wanted.tty)
+
+        return await self._session(call.request, wanted, start)
+
+    async def forward(self, call: Call) -> Response:
+        """Connect to a pod's ports."""
+        request = call.request
+        pod = self._pod(call)
+        node = self._node(pod)
+
+        async def connect(port: int) -> Session:
+            return await node.port_forward(pod, port)
+
+        if channels.wants_websocket(request):
+            protocol = channels.agree(
+                request, (port_forward.TUNNEL_PROTOCOL, *port_forward.CHANNEL_PROTOCOLS)
+            )
+            if not protocol:
+                raise StatusError.bad_request("none of the subprotocols offered for port-forward is known")
+            ports = _ports(request)
+
+            async def converse(duplex: Duplex) -> None:
+                if protocol == port_forward.TUNNEL_PROTOCOL:
+                    await port_forward.over_spdy(channels.MessageBytes(duplex), connect)
+                else:
+                    await port_forward.over_channels(duplex, ports, connect)
+
+            return Response(101, subprotocol=protocol, converse=converse)
+        stream = await _hijack(request, (port_forward.SPDY_PROTOCOL,))
+        await port_forward.over_spdy(stream, connect)
+        return Response(200)
+
+    async def _session(self, request: Request, wanted: command.Wanted, start: Callable[[], Any]) -> Response:
+        websocket = channels.wants_websocket(request)
+        protocol = channels.agree(request, command.WEBSOCKET_PROTOCOLS) if websocket else ""
+        if websocket and not protocol:
+            raise StatusError.bad_request(
+                f"none of the subprotocols offered is known; known are {', '.join(command.WEBSOCKET_PROTOCOLS)}"
+            )
+        if not websocket and not channels.wants_spdy(request):
+            raise StatusError.bad_request("Upgrade request required")
+        try:
+            session = await start()
+        except (ContainerNotFound, NotRunning) as error:
+            raise StatusError.bad_request(str(error)) from error
+        if websocket:
+
+            async def converse(duplex: Duplex) -> None:
+                await command.over_websocket(duplex, session, wanted)
+
+            return Response(101, subprotocol=protocol, converse=converse)
+        try:
+            stream = await _hijack(request, command.SPDY_PROTOCOLS)
+        except BaseException:
+            await session.close()
+            raise
+        await command.over_spdy(stream, session, wanted)
+        return Response(200)
+
+    def _pod(self, call: Call) -> Object:
+        item = self._registry.storage.get("/pods", call.namespace, call.info.name)
+        if item is None:
+            raise call.not_found()
+        return item.decode()
+
+    def _node(self, pod: Object) -> Connector:
+        node = (pod.get("spec") or {}).get("nodeName")
+        if not node:
+            raise StatusError.bad_request(f"pod {pod['metadata']['name']} does not have a host assigned")
+        connector = self._connector(node)
+        if connector is None:
+            raise StatusError.service_unavailable(
+                f"error dialing backend: node {go_quote(node)} is not connected"
+            )
+        return connector
+
+    def _target(self, call: Call) -> tuple[Object, str, command.Wanted]:
+        request = call.request
+        wanted = command.Wanted(
+            boolean(request, "stdin"),
+            boolean(request, "stdout"),
+            boolean(request, "stderr"),
+            boolean(request, "tty"),
+        )
+        if not (wanted.stdin or wanted.stdout or wanted.stderr):
+            raise StatusError.bad_request("you must specify at least 1 of stdin, stdout, stderr")
+        pod = self._pod(call)
+        phase = (pod.get("status") or {}).get("phase")
+        if phase in ("Succeeded", "Failed"):
+            raise StatusError.bad_request(
+                f"cannot exec into a container in a completed pod; current phase is {phase}"
+            )
+        return pod, _container(pod, request.param("container")), wanted
+
+
+class _Rejoined:
+    """A stream whose first chunk was taken off to see whether it begins at all."""
+
+    def __init__(self, first: bytes | None, rest: AsyncIterator[bytes]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def __aiter__(self) -> _Rejoined:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        close = getattr(self._rest, "aclose", None)
+        if close is not None:
+            await close()
+
+
+async def _hijack(request: Request, known: tuple[str, ...]) -> ByteStream:
+    """Answer a request for SPDY with 101 and the newest protocol that both sides know."""
+    if not channels.wants_spdy(request) or request.hijack is None:
+        raise StatusError.bad_request("Upgrade request required")
+    getall = getattr(request.headers, "getall", None)
+    values = (
+        getall("x-stream-protocol-version", [])
+        if getall
+        else [request.headers.get("x-stream-protocol-version", "")]
+    )
+    offered = [part.strip() for value in values for part in value.split(",")]
+    protocol = next((name for name in known if name in offered), "")
+    if not protocol:
+        raise StatusError.forbidden(
+            "",
+            "",
+            "",
+            f"unable to negotiate protocol: client supports {offered}, server supports {list(known)}",
+        )
+    return await request.hijack(
+        (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", protocol))
+    )
+
+
+def _container(pod: Object, wanted: str) -> str:
+    """Return the container that is meant. Raises 400 when it is not clear or not there."""
+    spec = pod.get("spec") or {}
+    containers = [entry["name"] for entry in spec.get("containers") or []]
+    others = [
+        entry["name"] for key in ("initContainers", "ephemeralContainers") for entry in spec.get(key) or []
+    ]
+    name = pod["metadata"]["name"]
+    if not wanted:
+        if len(containers) == 1:
+            return str(containers[0])
+        default = (pod["metadata"].get("annotations") or {}).get("kubectl.kubernetes.io/default-container")
+        if default in containers:
+            return str(default)
+        init = f" or one of the init containers: [{' '.join(others)}]" if others else ""
+        raise StatusError.bad_request(
+            f"a container name must be specified for pod {name}, choose one of: [{' '.join(containers)}]{init}"
+        )
+    if wanted not in containers and wanted not in others:
+        raise StatusError.bad_request(f"container {wanted} is not valid for pod {name}")
+    return wanted
+
+
+def _ports(request: Request) -> list[int]:
+    ports = [part for value in request.params("ports") for part in value.split(",") if part]
+    if any(not port.isdigit() or not 0 < int(port) < 65536 for port in ports):
+        raise StatusError.bad_request(f"not a port: {ports}")
+    return [int(port) for port in ports]
+
+
+def log_options(request: Request, container: str, *, now: float) -> LogOptions:
+    """Read the query of a log request. Raises 400 or 422."""
+
+    def number(name: str, minimum: int) -> int | None:
+        text = request.param(name)
+        if not text:
+            return None
+        try:
+            value = int(text)
+        except ValueError as error:
+            raise StatusError.bad_request(f"{name}: {go_quote(text)} is not a whole number") from error
+        if value < minimum:
+            detail = "must be greater than or equal to 0" if minimum == 0 else "must be greater than 0"
+            raise StatusError.bad_request(f"{name}: Invalid value: {value}: {detail}")
+        return value
+
+    stream = request.param("stream") or "All"
+    if stream not in ("All", "Stdout", "Stderr"):
+        raise StatusError.bad_request(
+            f'stream: Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"'
+        )
+    tail = number("tailLines", 0)
+    if stream != "All" and tail is not None:
+        raise StatusError.bad_request("`tailLines` and specific `stream` are mutually exclusive for now")
+    seconds = number("sinceSeconds", 1)
+    since_text = request.param("sinceTime")
+    if seconds is not None and since_text:
+        raise StatusError.bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified")
+    since = None if seconds is None else now - seconds
+    if since_text:
+        try:
+            since = parse_time(since_text).timestamp()
+        except ValueError as error:
+            raise StatusError.bad_request(f"sinceTime: {go_quote(since_text)} is not a time") from error
+    return LogOptions(
+        container=container,
+        follow=boolean(request, "follow"),
+        previous=boolean(request, "previous"),
+        since_time=since,
+        tail_lines=tail,
+        limit_bytes=number("limitBytes", 1),
+        timestamps=boolean(request, "timestamps"),
+        stream=stream,
+    )

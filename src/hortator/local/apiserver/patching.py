@@ -1,0 +1,167 @@
+"""The four kinds of patch, as functions from the object that is there to the object that shall be.
+
+The algorithms are :mod:`hortator.apimachinery`'s; here are media types, limits, and which refusal is which status code, as
+upstream (apiserver 1.36): 415 for a kind of patch that the resource does not have, 400 for a patch that cannot be read,
+422 for one that does not fit the object.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from hortator.apimachinery import patches, strategic
+from hortator.apimachinery.fielderrors import go_quote
+from hortator.apimachinery.status import ApiStatus, StatusError
+
+from . import bodies, management, objects
+from .context import Call
+from .registry import Registry, Result
+from .requests import boolean
+
+__all__ = ["patch_object"]
+
+Object = dict[str, Any]
+
+JSON = "application/json-patch+json"
+MERGE = "application/merge-patch+json"
+STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+_MAX_OPERATIONS = 10_000
+
+
+async def patch_object(registry: Registry, call: Call, *, subresource: str = "") -> Result:
+    """Patch the call's object with the request's body."""
+    kind = bodies.media_type(call.request.headers.get("content-type", ""))
+    known = (JSON, MERGE, APPLY) if call.served.custom else (JSON, MERGE, STRATEGIC, APPLY)
+    if kind not in known:
+        raise StatusError.unsupported_media_type(known)
+    if len(call.request.body) > bodies.MAX_BODY:
+        raise StatusError.request_entity_too_large(f"limit is {bodies.MAX_BODY}")
+    force = boolean(call.request, "force")
+    if kind == APPLY:
+        if not call.request.param("fieldManager"):
+            raise StatusError(
+                ApiStatus(
+                    422,
+                    "Invalid",
+                    'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
+                    kind="PatchOptions",
+                    group="meta.k8s.io",
+                    bare=True,
+                )
+            )
+        return await _apply(registry, call, subresource=subresource, force=force)
+    if call.request.param("force"):
+        raise StatusError(
+            ApiStatus(
+                422,
+                "Invalid",
+                'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
+                kind="PatchOptions",
+                group="meta.k8s.io",
+                bare=True,
+            )
+        )
+    body = await _load(call)
+
+    def produce(old: Object) -> Object:
+        return read_patched(registry, call, patched(call, kind, old, body), old)
+
+    return await registry.update(call, produce, subresource=subresource)
+
+
+async def _load(call: Call) -> Any:
+    def load() -> Any:
+        try:
+            return msgspec.json.decode(call.request.body)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise StatusError.bad_request(f"error decoding patch: {error}") from error
+
+    return await asyncio.to_thread(load) if bodies.large(call.request.body) else load()
+
+
+def patched(call: Call, kind: str, old: Object, body: Any) -> Object:
+    """Return the object with a patch applied. ``old`` is not changed. Raises 400, 413 or 422."""
+    if kind == JSON:
+        if not isinstance(body, list):
+            raise StatusError.bad_request("error decoding patch: a JSON patch is a list of operations")
+        if len(body) > _MAX_OPERATIONS:
+            raise StatusError.request_entity_too_large(
+                f"The allowed maximum operations in a JSON patch is {_MAX_OPERATIONS}, got {len(body)}"
+            )
+        result = patches.json_patch(old, body)
+    elif not isinstance(body, dict):
+        raise StatusError.bad_request("error decoding patch: the patch must be an object")
+    elif kind == MERGE:
+        result = patches.merge_patch(old, body)
+    else:
+        result = strategic.strategic_merge(old, body, call.served.schema())
+    if not isinstance(result, dict):
+        raise StatusError.bad_request("the patched object is not an object")
+    return result
+
+
+def read_patched(registry: Registry, call: Call, result: Object, old: Object) -> Object:
+    """Check a patched object's form: its kind, unknown fields, types."""
+    for key in ("apiVersion", "kind"):
+        if result.get(key) != old[key]:
+            raise StatusError.bad_request(
+                f"the {key} of the object ({result.get(key)}) cannot be changed from {go_quote(old[key])} by a patch"
+            )
+    if not isinstance(result.get("metadata"), dict):
+        raise StatusError.bad_request("metadata: the patched object has none")
+    return registry.read(call, result)
+
+
+async def _apply(registry: Registry, call: Call, *, subresource: str, force: bool) -> Result:
+    from hortator.apimachinery import yaml
+
+    try:
+        documents = list(yaml.load_all(call.request.body))
+    except yaml.YamlError as error:
+        raise StatusError.bad_request(f"error decoding YAML: {error}") from error
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise StatusError.bad_request("an apply patch is one YAML object")
+    body = documents[0]
+    for key in ("apiVersion", "kind"):
+        if not body.get(key):
+            raise StatusError.bad_request(f"Object {go_quote(key)} is missing in the applied object")
+    applied, unknown = objects.read(call.served, body, registry.catalog.scheme)
+    if unknown:
+        if call.field_validation == "Strict":
+            raise objects.strict_error(call.served, unknown, ())
+        if call.field_validation == "Warn":
+            call.warnings.extend(objects.warn_of_unknown(unknown, ()))
+    metadata = applied["metadata"]
+    if "managedFields" in metadata:
+        raise StatusError.bad_request("metadata.managedFields must be nil")
+    if metadata.get("name", call.info.name) != call.info.name:
+        raise StatusError.bad_request(
+            f"the name of the object ({metadata['name']}) does not match the name on the URL ({call.info.name})"
+        )
+    identity = {"name": call.info.name}
+    if call.namespace:
+        identity["namespace"] = call.namespace
+    applied = {**applied, "metadata": {**metadata, **identity}}
+
+    def produce(old: Object | None) -> Object:
+        return management.apply_patch(
+            old,
+            applied,
+            call.served,
+            manager=call.field_manager,
+            force=force,
+            now=call.now,
+            subresource=subresource,
+        )
+
+    return await registry.update(
+        call,
+        produce,
+        subresource=subresource,
+        track=False,
+        create=None if subresource or metadata.get("uid") else lambda: produce(None),
+    )

@@ -1,0 +1,172 @@
+"""The API server as one function from request to response, and the parts it is made of.
+
+:meth:`ApiServer.handle` is the whole chain: who asks, may they, what do they want, and how it went. It neither listens
+nor knows sockets (:mod:`.http_server` does), so that controllers in the same process call it directly and get the same
+checks as anybody.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hortator.apimachinery.status import ApiStatus, StatusError
+from hortator.kube.http import Request, Response
+from hortator.local.streams import Connector
+
+from .admission.plugin import Chain
+from .authentication import Authenticator
+from .bodies import JSON_HEADERS, encode
+from .catalog import Catalog
+from .context import Call, User
+from .crd_strategy import CrdStrategy
+from .crds import CRDS, Definitions
+from .handlers.documents import Documents
+from .handlers.pods import Pods
+from .handlers.resources import Resources, Subresource
+from .journal import Journal, JournalError
+from .registry import Registry
+from .requests import RequestInfo, parse
+from .scheme import Kind, load_scheme
+from .storage import Storage
+from .strategies import strategy_for
+from .strategies.base import Strategy
+
+__all__ = ["ApiServer"]
+
+log = logging.getLogger(__name__)
+
+#: The Kubernetes version whose API this is.
+KUBERNETES = "1.36.3"
+
+
+class ApiServer:
+    """One small cluster's API.
+
+    ``journal`` is the file that keeps the objects, or None to keep them in memory only. ``connector`` returns how to reach
+    a node by its name. Opening the journal happens in :meth:`start`, which raises its errors.
+    """
+
+    def __init__(
+        self,
+        *,
+        journal: Path | None,
+        owner_token: str,
+        connector: Callable[[str], Connector | None],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._journal_path = journal
+        self._owner_token = owner_token
+        self._connector = connector
+        self._now = now
+        self._started = False
+
+    async def start(self) -> None:
+        """Read the journal and be ready to answer. Raises :class:`~.journal.JournalError`."""
+        journal = Journal(self._journal_path) if self._journal_path is not None else None
+        self.catalog = Catalog(load_scheme(), self._strategy)
+        self.storage = Storage(journal)
+        # Custom kinds first: the selectable fields of their objects follow from them.
+        self.storage.load(self._describe)
+        self._definitions = Definitions(self.catalog, self.storage)
+        self._definitions.begin()
+        self.registry = Registry(self.storage, self.catalog, Chain())
+        self._authenticator = Authenticator(self._owner_token)
+        self._documents = Documents(self.catalog, kubernetes=KUBERNETES)
+        self._resources = Resources(self.registry, self._subresources())
+        self._started = True
+
+    async def stop(self) -> None:
+        """End every watch and stream, commit what is on its way and close the journal."""
+        self._started = False
+        await self.storage.settled()
+        self.storage.close()
+
+    async def handle(self, request: Request) -> Response:
+        """Answer a request. Never raises for anything that a client did."""
+        call: Call | None = None
+        try:
+            if not self._started:
+                raise StatusError.service_unavailable("the API server is not running")
+            info = parse(request)
+            user = self._authenticator.authenticate(request)
+            await self._authorize(user, info, request)
+            if not info.is_resource:
+                return self._documents.answer(request)
+            call = self._call(request, info, user)
+            response = await self._resources.answer(call)
+        except StatusError as error:
+            response = status_response(error.status)
+        except ExceptionGroup as group:
+            response = status_response(_first(group).status)
+        except JournalError as error:
+            log.error("a write could not be kept: %s", error)
+            message = f"the write could not be kept, so nothing was changed: {error}"
+            response = status_response(ApiStatus(507, "InsufficientStorage", message))
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.path)
+            text = f"{type(error).__name__}: {error}"
+            response = status_response(StatusError.internal(text).status)
+        if call is not None and call.warnings:
+            response.headers = {
+                **response.headers,
+                "warning": ", ".join(_warning(text) for text in call.warnings),
+            }
+        return response
+
+    def _call(self, request: Request, info: RequestInfo, user: User) -> Call:
+        served = self.catalog.find(info.group, info.version, info.resource)
+        if served is None or bool(info.rest):
+            raise StatusError.unknown_path()
+        if info.namespace and not served.kind.namespaced and served.storage != "/namespaces":
+            raise StatusError.unknown_path()
+        return Call(request, info, user, served, self._now())
+
+    async def _authorize(self, user: User, info: RequestInfo, request: Request) -> None:
+        pass
+
+    def _strategy(self, kind: Kind) -> Strategy:
+        if f"{kind.group}/{kind.plural}" == CRDS:
+            return CrdStrategy(kind, taken=self._taken, now=self._now)
+        return strategy_for(kind)
+
+    def _taken(self, group: str, name: str, definition: str) -> str:
+        """Return which other definition has a plural or kind of a group."""
+        for served in self.catalog.all():
+            if served.group == group and name in (served.plural, served.kind.kind):
+                owner = f"{served.plural}.{served.group}"
+                if owner != definition:
+                    return owner
+        return ""
+
+    def _describe(self, resource: str, obj: dict[str, Any]) -> Mapping[str, str]:
+        served = self.catalog.stored(resource)
+        return served.strategy.fields(obj) if served is not None else {}
+
+    def _subresources(self) -> Mapping[tuple[str, str], Subresource]:
+        return Pods(self.registry, self._connector).subresources()
+
+
+def status_response(status: ApiStatus) -> Response:
+    """Return an answer with a Status body."""
+    headers = dict(JSON_HEADERS)
+    if status.retry_after:
+        headers["retry-after"] = str(status.retry_after)
+    return Response(status.code, headers, encode(status.to_dict()))
+
+
+def _warning(text: str) -> str:
+    quoted = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'299 - "{quoted}"'
+
+
+def _first(group: ExceptionGroup[Exception]) -> StatusError:
+    """Return the first refusal of several; raise what is none."""
+    refused, rest = group.split(StatusError)
+    if rest is not None or refused is None:
+        raise group
+    error = refused.exceptions[0]
+    return _first(error) if isinstance(error, ExceptionGroup) else error  # type: ignore[return-value]

@@ -1,0 +1,179 @@
+"""exec and attach: a session with a container over WebSocket channels or SPDY streams.
+
+Takes a :class:`~hortator.local.streams.Session` that has been started and moves bytes until its output is at an end, then says
+how it went in a Status, as remote command protocols 4 and 5 have it. Starting the session is :mod:`..handlers.pods`'.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from hortator.kube.http import ByteStream, Duplex
+from hortator.local.streams import STDERR, STDOUT, Session
+
+from . import channels
+from .spdy import SpdyConnection, SpdyStream
+
+__all__ = ["SPDY_PROTOCOLS", "WEBSOCKET_PROTOCOLS", "Wanted", "over_spdy", "over_websocket"]
+
+WEBSOCKET_PROTOCOLS = (channels.V5, channels.V4)
+SPDY_PROTOCOLS = (channels.V5, channels.V4)
+_STREAMS_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which streams the client asked for."""
+
+    stdin: bool
+    stdout: bool
+    stderr: bool
+    tty: bool
+
+
+def status_of(code: int) -> dict[str, Any]:
+    """Return the Status that ends a session, from its exit code."""
+    if code == 0:
+        return {"metadata": {}, "status": "Success"}
+    return {
+        "metadata": {},
+        "status": "Failure",
+        "message": f"command terminated with non-zero exit code: exit status {code}",
+        "reason": "NonZeroExitCode",
+        "details": {"causes": [{"reason": "ExitCode", "message": str(code)}]},
+        "code": 500,
+    }
+
+
+async def over_websocket(duplex: Duplex, session: Session, wanted: Wanted) -> None:
+    """Serve a session on a WebSocket until the command has ended or the client has gone."""
+
+    async def send(channel: int, data: bytes) -> None:
+        await duplex.send(bytes((channel,)) + data)
+
+    async def read() -> None:
+        while (message := await duplex.receive()) is not None:
+            if not message:
+                continue
+            channel, data = message[0], message[1:]
+            if channel == channels.STDIN and wanted.stdin:
+                if data:
+                    await session.write(data)
+            elif channel == channels.RESIZE:
+                await _resize(session, data)
+            elif channel == channels.CLOSE and data[:1] == bytes((channels.STDIN,)):
+                await session.close_stdin()
+
+    # An empty message tells clients of the older versions that the other side is there.
+    await send(channels.STDOUT if wanted.stdout or not wanted.stderr else channels.STDERR, b"")
+    await _serve(session, wanted, read, send)
+    await duplex.close()
+
+
+async def over_spdy(channel: ByteStream, session: Session, wanted: Wanted) -> None:
+    """Serve a session on a SPDY connection until the command has ended or the client has gone."""
+    connection = SpdyConnection(channel)
+    reader = asyncio.create_task(connection.run())
+    try:
+        streams = await _streams(connection, wanted)
+        if streams is None:
+            return
+
+        async def send(number: int, data: bytes) -> None:
+            name = {channels.STDOUT: "stdout", channels.STDERR: "stderr", channels.ERROR: "error"}[number]
+            stream = streams.get(name)
+            if stream is not None and data:
+                await stream.send(data)
+
+        async def read() -> None:
+            async with asyncio.TaskGroup() as group:
+                if (stdin := streams.get("stdin")) is not None:
+                    group.create_task(_feed(session, stdin))
+                if (resize := streams.get("resize")) is not None:
+                    group.create_task(_resizes(session, resize))
+                group.create_task(_until_gone(reader))
+
+        await _serve(session, wanted, read, send)
+        for stream in streams.values():
+            await stream.close()
+    finally:
+        # The client closes the connection once it has read the status; a client that does not is not waited for.
+        with contextlib.suppress(TimeoutError, ConnectionError, asyncio.CancelledError):
+            async with asyncio.timeout(_STREAMS_SECONDS):
+                await asyncio.shield(reader)
+        reader.cancel()
+        await session.close()
+        await connection.close()
+
+
+async def _serve(
+    session: Session,
+    wanted: Wanted,
+    read: Callable[[], Awaitable[None]],
+    send: Callable[[int, bytes], Awaitable[None]],
+) -> None:
+    """Move bytes in both directions; the output's end ends it, and so does the client."""
+
+    async def pump() -> None:
+        async for descriptor, data in session.output():
+            if (descriptor == STDOUT and wanted.stdout) or (descriptor == STDERR and wanted.stderr):
+                await send(descriptor, data)
+        status = status_of(await session.wait())
+        await send(channels.ERROR, msgspec.json.encode(status))
+
+    writing = asyncio.ensure_future(pump())
+    reading = asyncio.ensure_future(read())
+    try:
+        await asyncio.wait((writing, reading), return_when=asyncio.FIRST_COMPLETED)
+        if writing.done():
+            with contextlib.suppress(ConnectionError):
+                writing.result()
+    finally:
+        for task in (writing, reading):
+            task.cancel()
+        await asyncio.gather(writing, reading, return_exceptions=True)
+        await session.close()
+
+
+async def _streams(connection: SpdyConnection, wanted: Wanted) -> dict[str, SpdyStream] | None:
+    """Wait for the streams that the client's query announced."""
+    expected = 1 + wanted.stdin + wanted.stdout + (wanted.stderr and not wanted.tty) + wanted.tty
+    found: dict[str, SpdyStream] = {}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STREAMS_SECONDS):
+            while len(found) < expected:
+                stream = await connection.accept()
+                if stream is None:
+                    return None
+                found[stream.headers.get("streamtype", "")] = stream
+    return found if "error" in found else None
+
+
+async def _feed(session: Session, stdin: SpdyStream) -> None:
+    while (data := await stdin.receive()) is not None:
+        await session.write(data)
+    await session.close_stdin()
+
+
+async def _resizes(session: Session, stream: SpdyStream) -> None:
+    while (data := await stream.receive()) is not None:
+        await _resize(session, data)
+
+
+async def _until_gone(reader: asyncio.Task[None]) -> None:
+    await asyncio.wait((reader,))
+
+
+async def _resize(session: Session, data: bytes) -> None:
+    try:
+        size = msgspec.json.decode(data)
+        columns, rows = int(size["Width"]), int(size["Height"])
+    except (msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return  # not a size: upstream ignores it too
+    await session.resize(columns, rows)
