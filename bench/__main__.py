@@ -1,7 +1,8 @@
 """Print the figures that the documentation claims, each measured here and now, peers beside ours in the same run.
 
-``python -m bench [ROW …]`` runs all rows or the named ones: ``startup``, ``up``, ``idle``, ``launch``, ``compute``. Timings of one run
-are comparable with each other, not with another machine's. ``HORT_BENCH_SECONDS`` shortens the compute row (default 60).
+``python -m bench [ROW …]`` runs all rows or the named ones: ``startup``, ``up``, ``idle``, ``launch``, ``compute``. Timings
+of one run are comparable with each other, not with another machine's. ``HORT_BENCH_SECONDS`` shortens the compute row
+(default 60).
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ class Bench:
         """Run to the end; return wall seconds and standard output. Raises when it fails."""
         env = self.env | (SAME_SETTINGS if same_settings else {})
         began = time.perf_counter()
-        done = subprocess.run(command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         wall = time.perf_counter() - began
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stderr}{done.stdout}")
@@ -86,7 +89,9 @@ class Bench:
         return statistics.median(self.run(command, same_settings=same_settings)[0] for _ in range(runs))
 
 
-def row(what: str, ours: float, peer: tuple[str, float] | None = None, *, unit: str = "ms", claim: str = "") -> None:
+def row(
+    what: str, ours: float, peer: tuple[str, float] | None = None, *, unit: str = "ms", claim: str = ""
+) -> None:
     """Print one line of the table."""
     beside = f"{peer[0]} {peer[1]:9.1f} {unit}   ratio {ours / peer[1]:5.2f}" if peer else ""
     print(f"{what:<44} {ours:9.1f} {unit:<4} {beside:<44} {claim}".rstrip(), flush=True)
@@ -168,12 +173,20 @@ def compute(bench: Bench) -> None:
     outside = bare(cpus, steps)
     peer = ("mpirun", outside)
     row(f"{cpus} ranks on one worker", inside(cpus, steps), peer, unit="s", claim="ratio < 1.02")
-    row(f"{cpus} ranks on two workers", inside(cpus, steps, "--workers", "2"), peer, unit="s", claim="ratio < 1.02")
+    row(
+        f"{cpus} ranks on two workers",
+        inside(cpus, steps, "--workers", "2"),
+        peer,
+        unit="s",
+        claim="ratio < 1.02",
+    )
     half = max(1, cpus // 2)
     commands = [
         bench.hort("run", "-n", str(half), "--", sys.executable, str(program), str(steps)) for _ in range(2)
     ]
-    jobs = [subprocess.Popen(c, env=bench.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for c in commands]
+    jobs = [
+        subprocess.Popen(c, env=bench.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for c in commands
+    ]
     times = [float(job.communicate()[0]) for job in jobs]
     row("two half-machine jobs at once, the slower", max(times), peer, unit="s", claim="ratio < 1.02")
     bench.run(bench.hort("down"))

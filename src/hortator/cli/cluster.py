@@ -6,9 +6,7 @@ Nothing of what they do is here; only in which order they start, what each is gi
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import errno
 import fcntl
 import json
 import logging
@@ -17,11 +15,8 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hortator.cli import machine
 from hortator.cli.errors import CommandError, Conflict
 from hortator.cli.places import LocalPlaces, private_dir, write_private
 
@@ -71,7 +66,9 @@ def _lock(places: LocalPlaces) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Conflict(
-                f"the data folder {places.data} is in use", cause="another cluster runs there", hint="hort status"
+                f"the data folder {places.data} is in use",
+                cause="another cluster runs there",
+                hint="hort status",
             ) from error
         yield
 
@@ -107,17 +104,8 @@ async def _serve(places: LocalPlaces, options: Options, ready: Ready, zygote: Zy
 @contextlib.asynccontextmanager
 async def _running(places: LocalPlaces, options: Options, zygote: Zygote) -> AsyncIterator[dict[str, Any]]:
     """Start everything in its order, yield the cluster's state, end everything in the opposite order."""
-    from hortator.kube.client import Client
-    from hortator.kube.events import Recorder
-    from hortator.kube.manager import Manager
-    from hortator.kube.transport import InProcess
-    from hortator.local.apiserver.certificates import Authority
-    from hortator.local.apiserver.http_server import HttpServer
     from hortator.local.apiserver.server import ApiServer
-    from hortator.local.controllers.run import build_controllers
     from hortator.local.node.agent import NodeAgent
-    from hortator.local.scheduler.run import build_scheduler
-    from hortator.operator.mpijob.run import build_mpijob
 
     token = _token(places)
     agents: dict[str, NodeAgent] = {}

@@ -1,6 +1,7 @@
 """``hort doctor``: checks this machine and says what to mend. It changes nothing.
 
-Each check gives a mark (``ok``, ``note``, ``bad``), a finding and, unless it is ok, the next step. Only ``bad`` makes the exit code 1.
+Each check gives a mark (``ok``, ``note``, ``bad``), a finding and, unless it is ok, the next step. Only ``bad`` makes the
+exit code 1.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ def run(args: argparse.Namespace) -> int:
     places = local_places(args.data_dir)
     findings = [finding for check in _CHECKS for finding in check(places)] + _mpi(args.mpi)
     items = [
-        {"name": f.check, "mark": f.mark, "finding": f.finding} | ({"hint": f.hint} if f.hint else {}) for f in findings
+        {"name": f.check, "mark": f.mark, "finding": f.finding} | ({"hint": f.hint} if f.hint else {})
+        for f in findings
     ]
     if args.output:
         emit(args.output, items, rows=lambda wide: ([], []))
@@ -63,7 +65,9 @@ def _python(_: LocalPlaces) -> list[Finding]:
 def _platform(_: LocalPlaces) -> list[Finding]:
     if sys.platform == "linux":
         return [Finding("system", "ok", f"Linux {platform.release()}")]
-    return [Finding("system", "bad", f"{platform.system()} is not supported by the local cluster", "use Linux")]
+    return [
+        Finding("system", "bad", f"{platform.system()} is not supported by the local cluster", "use Linux")
+    ]
 
 
 def _sandbox(_: LocalPlaces) -> list[Finding]:
@@ -104,7 +108,7 @@ def _machine(_: LocalPlaces) -> list[Finding]:
     shared = Path("/dev/shm")  # noqa: S108 - looked at, not written to
     if shared.is_dir() and (size := shutil.disk_usage(shared).total) < 256 << 20:
         hint = "enlarge it: MPI passes messages between ranks of one worker through it"
-        findings.append(Finding("shared memory", "note", f"/dev/shm has only {size >> 20} MiB", hint))
+        findings.append(Finding("shared memory", "note", f"{shared} has only {size >> 20} MiB", hint))
     return findings
 
 
@@ -130,7 +134,9 @@ def _mpi(override: str | None) -> list[Finding]:
     for found in installed:
         findings.append(Finding("mpi", "ok", f"{found.family} {found.version} at {found.mpirun}"))
     if not installed:
-        findings.append(Finding("mpi", "bad", "no mpirun was found", "pip install 'hortator[mpi]', or install an MPI"))
+        findings.append(
+            Finding("mpi", "bad", "no mpirun was found", "pip install 'hortator[mpi]', or install an MPI")
+        )
     fortran = shutil.which("mpifort") or shutil.which("mpif90")
     if fortran:
         findings.append(Finding("fortran", "ok", fortran))

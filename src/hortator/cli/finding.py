@@ -11,7 +11,7 @@ from hortator.jobs.state import JobView, pods_of, view
 from hortator.kube.errors import NotFound as ApiNotFound
 from hortator.kube.resources import JOBS, PODS, Resource
 
-__all__ = ["MPI_JOBS", "Found", "all_jobs", "find", "resource_of"]
+__all__ = ["MPI_JOBS", "Found", "all_jobs", "find", "job_names", "resource_of"]
 
 MPI_JOBS = Resource("kubeflow.org", "v2beta1", "mpijobs", "MPIJob")
 
@@ -43,13 +43,23 @@ def resource_of(job: dict[str, Any]) -> Resource:
 def all_jobs(target: Target, *, namespace: str | None = None) -> list[Found]:
     """Return every job of the cluster (or of one namespace), oldest first, whatever created it.
 
-    Jobs that another job made (a launcher's batch Job) are not jobs of their own. A cluster without the MPIJob kind has none.
+    Jobs that another job made (a launcher's batch Job) are not jobs of their own. A cluster may lack
+    the MPIJob kind.
     """
     jobs = _list(target, MPI_JOBS, namespace) + _list(target, JOBS, namespace)
     jobs = [job for job in jobs if not _made_by_mpijob(job)]
     pods = _list(target, PODS, namespace) if jobs else []
     jobs.sort(key=lambda job: (job["metadata"].get("creationTimestamp", ""), job["metadata"]["name"]))
     return [Found(job, pods_of(job, pods)) for job in jobs]
+
+
+def job_names(target: Target) -> set[str]:
+    """Return the names of all jobs of the target's namespace."""
+    return {
+        job["metadata"]["name"]
+        for resource in (MPI_JOBS, JOBS)
+        for job in _list(target, resource, target.namespace)
+    }
 
 
 def find(target: Target, name: str) -> Found:

@@ -1,8 +1,8 @@
 """Staying with a job until it ends: its output as it comes, its stdin, its exit code.
 
-One thread watches the job and one its pods; one reads each pod's log; one feeds stdin. They tell the main thread, which alone
-decides. Bytes go out as whole lines per rank; stdout and stderr stay apart. A log is read to its end before the job counts as
-ended, so nothing that was written is lost.
+One thread watches the job and one its pods; one reads each pod's log; one feeds stdin. They tell the main thread,
+which alone decides. Bytes go out as whole lines per rank; stdout and stderr stay apart. A log is read to its end before
+the job counts as ended, so nothing that was written is lost.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from hortator.kube.resources import PODS, Resource
 
 __all__ = ["Ending", "Follower", "Lost"]
 
-#: How a worker's stdin feeder finds rank 0: whoever comes first makes the FIFO that the rank wrapper reads.
-_FEED = 'f="$HORT_RUN_DIR/stdin"; [ -p "$f" ] || mkfifo -m 600 "$f" 2>/dev/null || [ -p "$f" ] || exit 1; exec cat >"$f"'
 
 class Lost(Exception):
     """Raised when the cluster stopped answering while the job was being followed."""
@@ -83,7 +81,11 @@ class Follower:
     def follow(self) -> Ending:
         """Return when the job has ended and all its output is printed. Raises :class:`Lost` or ``BrokenPipeError``."""
         self._start(self._watch, self._resource, "job", f"metadata.name={self._name}", "")
-        key = "training.kubeflow.org/job-name" if self._job["kind"] == "MPIJob" else "batch.kubernetes.io/job-name"
+        key = (
+            "training.kubeflow.org/job-name"
+            if self._job["kind"] == "MPIJob"
+            else "batch.kubernetes.io/job-name"
+        )
         self._start(self._watch, PODS, "pod", "", f"{key}={self._name}")
         lost: str | None = None
         try:
@@ -157,7 +159,9 @@ class Follower:
             if self._only(pod):
                 self._reading[uid] = "reading"
                 self._start(self._read, pod)
-            first = (pod["metadata"].get("labels") or {}).get("training.kubeflow.org/replica-index", "0") == "0"
+            first = (pod["metadata"].get("labels") or {}).get(
+                "training.kubeflow.org/replica-index", "0"
+            ) == "0"
             if self._stdin is not None and not self._fed and first and not is_launcher(pod):
                 self._fed = True
                 self._start(self._feed, pod)
@@ -181,7 +185,11 @@ class Follower:
                         return
                 try:
                     for event in client.watch(
-                        resource, namespace=self._namespace, fields=fields, labels=labels, resource_version=version
+                        resource,
+                        namespace=self._namespace,
+                        fields=fields,
+                        labels=labels,
+                        resource_version=version,
                     ):
                         version = event.resource_version or version
                         if event.type == "DELETED" and kind == "job":
@@ -211,11 +219,11 @@ class Follower:
     def _feed(self, pod: dict[str, Any]) -> None:
         """Stream stdin to rank 0 until either ends."""
         assert self._stdin is not None  # noqa: S101 - started only with one
+        from hortator.jobs.compile_local import feed_command
+
         client = self._target.client.clone()
         try:
-            with client.exec(
-                self._namespace, pod["metadata"]["name"], ["/bin/sh", "-c", _FEED], stdin=True
-            ) as feeder:
+            with client.exec(self._namespace, pod["metadata"]["name"], feed_command(), stdin=True) as feeder:
                 while data := os.read(self._stdin.fileno(), 1 << 20):
                     feeder.send(data)
                 feeder.close_stdin()
@@ -242,5 +250,3 @@ def _ended_with(pod: dict[str, Any]) -> int | None:
         if ended:
             return int(ended.get("exitCode", 1))
     return None
-
-

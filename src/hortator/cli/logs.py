@@ -21,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("job", metavar="JOB", help="the job's name (hort jobs)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the job ends")
     parser.add_argument("--rank", metavar="RANKS", help="only these ranks, such as 0,3 or 4-7")
-    parser.add_argument("--worker", metavar="WORKER", help="only this worker: its number, w2, or the pod's name")
+    parser.add_argument(
+        "--worker", metavar="WORKER", help="only this worker: its number, w2, or the pod's name"
+    )
     parser.add_argument("--launcher", action="store_true", help="only the launcher")
     parser.add_argument("--tag-output", action="store_true", help="begin each line with its rank")
     parser.add_argument("--tail", type=int, metavar="LINES", help="only the last lines of each pod")
@@ -56,7 +58,9 @@ def _print(target: Target, printer: Printer, pod: dict[str, Any]) -> None:
     except BadRequest as error:
         # A pod that has not started has written nothing; that is no failure of the others' logs.
         if (pod.get("status") or {}).get("phase") != "Pending":
-            raise CommandError(f"cannot read the log of {pod['metadata']['name']}", cause=str(error)) from error
+            raise CommandError(
+                f"cannot read the log of {pod['metadata']['name']}", cause=str(error)
+            ) from error
 
 
 def _gone(found: Found) -> str:
@@ -94,10 +98,10 @@ def _query(args: argparse.Namespace) -> dict[str, Any]:
             raise UsageError(f"--tail {args.tail}: must not be negative")
         query["tail_lines"] = args.tail
     if args.since is not None:
-        from hortator.jobs.job import JobError, parse_duration
+        from hortator.jobs.amounts import InvalidAmount, parse_duration
 
         try:
             query["since_seconds"] = max(1, int(parse_duration(args.since)))
-        except JobError as error:
+        except InvalidAmount as error:
             raise UsageError(f"--since {args.since}: {error}") from error
     return query

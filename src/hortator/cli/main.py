@@ -87,7 +87,7 @@ def _wants_json(args: Sequence[str]) -> bool:
         or "--output=json" in head
         or any(
             flag in ("-o", "--output") and value == "json"
-            for flag, value in zip(head, head[1:], strict=False)
+            for flag, value in zip(head, head[1:], strict=False)  # noqa: RUF007 - start-up counts
         )
     )
 

@@ -3,7 +3,7 @@
 | what | where |
 |---|---|
 | settings | ``$XDG_CONFIG_HOME/hort`` (``~/.config/hort``) |
-| the local cluster's journal, pods and logs | ``$HORT_DATA_DIR``, else ``$XDG_STATE_HOME/hort/local`` (``~/.local/state/hort/local``) |
+| the local cluster: journal, pods, logs | ``$HORT_DATA_DIR``, else ``$XDG_STATE_HOME/hort/local`` |
 | its socket | ``$XDG_RUNTIME_DIR/hort/…``, else ``/tmp/hort-UID/…`` |
 """
 

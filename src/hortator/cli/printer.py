@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from hortator.jobs.state import is_launcher
+from hortator.jobs.state import ANNOTATION_TAGGED, is_launcher
 from hortator.jobs.tagged import STDERR, Decoder, Exit, Other, Output
 
 if TYPE_CHECKING:
@@ -19,8 +19,7 @@ __all__ = ["Printer", "carries_ranks"]
 
 def carries_ranks(job: Mapping[str, Any], pod: Mapping[str, Any]) -> bool:
     """Whether a pod's log carries its ranks' tagged output (the workers of jobs that hort compiled)."""
-    compiled = "hortator.dev/ranks" in (job["metadata"].get("annotations") or {})
-    return job["kind"] == "MPIJob" and compiled and not is_launcher(pod)
+    return ANNOTATION_TAGGED in (job["metadata"].get("annotations") or {}) and not is_launcher(pod)
 
 
 @dataclass(slots=True)

@@ -38,7 +38,13 @@ def run(args: argparse.Namespace) -> int:
     for pod in workers:
         for rank, facts in _read(target.client.logs(found.namespace, pod["metadata"]["name"])).items():
             worker = pod["metadata"]["name"]
-            ranks[rank] = {"name": str(rank), "rank": rank, "worker": worker, "node": pod["spec"]["nodeName"], **facts}
+            ranks[rank] = {
+                "name": str(rank),
+                "rank": rank,
+                "worker": worker,
+                "node": pod["spec"]["nodeName"],
+                **facts,
+            }
     items = [ranks[rank] for rank in sorted(ranks)]
     emit(args.output, items, rows=lambda wide: (_HEADER, [_row(item) for item in items]))
     return 0

@@ -1,7 +1,8 @@
 """Which cluster a command speaks to, and how it gets there.
 
-The order: ``--context``, ``HORT_CONTEXT``, ``hort context use``, the cluster that this process runs in, the local one. A
-kubeconfig's current-context alone never chooses. ``local`` names the local cluster; any other name is a kubeconfig's context.
+The order: ``--context``, ``HORT_CONTEXT``, ``hort context use``, the cluster that this process runs in, the local one.
+A kubeconfig's current-context alone never chooses. ``local`` names the local cluster; any other name is a kubeconfig's
+context.
 """
 
 from __future__ import annotations
@@ -107,7 +108,9 @@ def read_state(places: LocalPlaces) -> dict[str, Any] | None:
 
 def local_client(places: LocalPlaces, state: dict[str, Any]) -> BlockingClient:
     """Return a client of the running local cluster, over its socket. Raises :class:`Unreachable` without a token."""
-    from hortator.kube.blocking import BlockingClient, Endpoint
+    from hortator.kube.blocking import BlockingClient
+    from hortator.kube.credentials import StaticToken
+    from hortator.kube.endpoint import Endpoint
 
     try:
         token = places.token_file.read_text().strip()
@@ -115,4 +118,4 @@ def local_client(places: LocalPlaces, state: dict[str, Any]) -> BlockingClient:
         raise Unreachable(
             "cannot read the local cluster's token", cause=f"{error.filename}: {error.strerror}"
         ) from error
-    return BlockingClient(Endpoint(socket_path=state["socket"], token=token))
+    return BlockingClient(Endpoint(socket_path=state["socket"], credentials=StaticToken(token)))

@@ -9,8 +9,9 @@ from hortator.cli.errors import CommandError, NotFound, UsageError
 from hortator.cli.finding import Found, find, resource_of
 from hortator.cli.target import Target, add_target, choose
 from hortator.jobs.state import STATES
+from hortator.kube.errors import Expired
 
-__all__ = ["configure", "run"]
+__all__ = ["configure", "run", "until_end"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +31,16 @@ def run(args: argparse.Namespace) -> int:
     state = _state(args.state)
     limit = _limit(args.timeout)
     target = choose(args)
-    jobs = [find(target, name) for name in args.jobs]
-    deadline = time.monotonic() + limit if limit is not None else None
-    codes = [_until(target, job, state, deadline) for job in jobs]
-    return max(codes)
+    return until_end(target, args.jobs, state=state, seconds=limit)
+
+
+def until_end(
+    target: Target, names: list[str], *, state: str | None = None, seconds: float | None = None
+) -> int:
+    """Wait for every job of ``names``; return the largest exit code, or 124 when ``seconds`` are over."""
+    jobs = [find(target, name) for name in names]
+    deadline = time.monotonic() + seconds if seconds is not None else None
+    return max(_until(target, job, state, deadline) for job in jobs)
 
 
 def _state(text: str | None) -> str | None:
@@ -48,11 +55,11 @@ def _state(text: str | None) -> str | None:
 def _limit(text: str | None) -> float | None:
     if text is None:
         return None
-    from hortator.jobs.job import JobError, parse_duration
+    from hortator.jobs.amounts import InvalidAmount, parse_duration
 
     try:
         return parse_duration(text)
-    except JobError as error:
+    except InvalidAmount as error:
         raise UsageError(f"--timeout {text}: {error}") from error
 
 
@@ -77,14 +84,17 @@ def _until(target: Target, job: Found, state: str | None, deadline: float | None
 def _next_change(target: Target, found: Found, left: float | None) -> None:
     """Return when the job has changed since ``found`` was read, or after ``left`` seconds (a minute at most)."""
     seconds = max(1, int(min(60.0, left if left is not None else 60.0)))
-    for event in target.client.watch(
-        resource_of(found.job),
-        namespace=found.namespace,
-        fields=f"metadata.name={found.name}",
-        resource_version=found.job["metadata"]["resourceVersion"],
-        timeout_seconds=seconds,
-    ):
-        if event.type == "DELETED":
-            raise NotFound(f"{found.name} was deleted")
-        if event.type in ("MODIFIED", "ADDED"):
-            return
+    try:
+        for event in target.client.watch(
+            resource_of(found.job),
+            namespace=found.namespace,
+            fields=f"metadata.name={found.name}",
+            resource_version=found.job["metadata"]["resourceVersion"],
+            timeout_seconds=seconds,
+        ):
+            if event.type == "DELETED":
+                raise NotFound(f"{found.name} was deleted")
+            if event.type in ("MODIFIED", "ADDED"):
+                return
+    except Expired:
+        return  # the version is too old to watch from: the caller reads the job again

@@ -6,7 +6,6 @@ how it is printed is the command's affair.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +24,7 @@ __all__ = [
 ANNOTATION_CANCELLED = "hortator.dev/cancelled"
 ANNOTATION_COMMAND = "hortator.dev/command"
 ANNOTATION_RANKS = "hortator.dev/ranks"
+ANNOTATION_TAGGED = "hortator.dev/tagged-output"
 
 STATES = {
     "PD": "pending",
@@ -167,10 +167,7 @@ def _ranks(annotations: Mapping[str, str], spec: Mapping[str, Any], workers: int
 
 def _command(annotations: Mapping[str, str], spec: Mapping[str, Any], *, mpi: bool) -> str:
     if ANNOTATION_COMMAND in annotations:
-        try:
-            return " ".join(json.loads(annotations[ANNOTATION_COMMAND]))
-        except (ValueError, TypeError):
-            return annotations[ANNOTATION_COMMAND]
+        return annotations[ANNOTATION_COMMAND]
     template = (
         ((spec.get("mpiReplicaSpecs") or {}).get("Launcher") or {}).get("template")
         if mpi
