@@ -1,0 +1,79 @@
+"""What is said on mpirun's standard error when a rank fails, turned into facts and taken out; all else passes unchanged.
+
+Read are the rank wrapper's own line (``hort-exit RANK CODE``), which any MPI carries, and the framed paragraphs of Open
+MPI 4 (orterun) and 5 (prterun) about an exit code or a signal.
+"""
+
+from __future__ import annotations
+
+__all__ = ["Complaints"]
+
+RULE = b"-" * 74 + b"\n"
+LIMIT = 8192  # no such paragraph is longer
+
+
+class Complaints:
+    """Filters a stream; ``failed`` is the (rank, exit code) that mpirun blamed first, 128 + signal for signals."""
+
+    __slots__ = ("_block", "_rest", "failed")
+
+    def __init__(self) -> None:
+        self.failed: tuple[int, int] | None = None
+        self._rest = b""
+        self._block: bytes | None = None
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what may pass."""
+        out = b""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for text in lines:
+            line = text + b"\n"
+            if self._block is None:
+                if line == RULE:
+                    self._block = line
+                elif not self._is_exit(text):
+                    out += line
+            elif line == RULE:
+                out += self._judge(self._block + line)
+                self._block = None
+            else:
+                self._block += line
+                if len(self._block) > LIMIT:
+                    out, self._block = out + self._block, None
+        return out
+
+    def close(self) -> bytes:
+        """Return what was held back."""
+        out = (self._block or b"") + self._rest
+        self._block, self._rest = None, b""
+        return out
+
+    def _is_exit(self, line: bytes) -> bool:
+        words = line.split(b" ")
+        if len(words) != 3 or words[0] != b"hort-exit" or not (words[1].isdigit() and words[2].isdigit()):
+            return False
+        if self.failed is None:
+            self.failed = int(words[1]), int(words[2])
+        return True
+
+    def _judge(self, block: bytes) -> bytes:
+        words = block.decode(errors="replace").split()
+        text = " ".join(words)
+        if "returned a non-zero exit code" in text and "job has been aborted" in text:
+            return b""
+        found: tuple[int, int] | None = None
+        try:
+            if "exited with non-zero status" in text:
+                tail = text.partition("Process name: ")[2].partition(" Exit code: ")
+                rank = int(tail[0].rstrip("]").rpartition(",")[2])
+                found = rank, int(tail[2].split()[0])
+            elif "noticed that process rank" in text and "exited on signal" in text:
+                rank = int(text.partition("process rank ")[2].split()[0])
+                found = rank, 128 + int(text.partition("exited on signal ")[2].split()[0])
+        except (ValueError, IndexError):
+            return block
+        if found is None:
+            return block
+        if self.failed is None:
+            self.failed = found
+        return b""

@@ -1,0 +1,222 @@
+"""The main process of the launcher in an MPI job started by ``hort run``: runs mpirun as the caller would have.
+
+``start.py launch -- COMMAND...`` enters the caller's surroundings, finds the mpirun that fits the program, divides the
+ranks over the workers of the operator's hostfile, and runs ``mpirun ... sh wrapper.sh COMMAND...``. It passes TERM on,
+turns mpirun's words about a failed rank into one line, and ends with the job's exit code (128 + signal; 125 for a failure
+of its own). How workers are reached is the operator's (hostfile and agent in the environment). Standard library only,
+with few imports: its start counts in every job.
+"""
+
+# ruff: noqa: PTH
+# pathlib alone would double the start-up time.
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+
+from hortator.jobs import enter
+from hortator.jobs.complaints import Complaints
+from hortator.jobs.libmpi import OPENMPI, find_libmpi, which
+from hortator.jobs.mpi import (
+    INTEL,
+    Mpirun,
+    NoMpirun,
+    WrongMpirun,
+    choose,
+    explicit,
+    hostfile,
+    mpirun_line,
+    nearby,
+    settings,
+)
+
+__all__ = ["divide", "main", "read_hostfile"]
+
+HOSTFILES = (
+    "PRTE_MCA_prte_default_hostfile",
+    "OMPI_MCA_orte_default_hostfile",
+    "HYDRA_HOST_FILE",
+    "I_MPI_HYDRA_HOST_FILE",
+)
+#: A batch system around `hort up` must not choose the hosts or start the daemons.
+OUTSIDE = {
+    OPENMPI: {
+        "PRTE_MCA_plm": "ssh",
+        "PRTE_MCA_ras": "^slurm,pbs,lsf,gridengine",
+        "OMPI_MCA_plm": "rsh",
+        "OMPI_MCA_ras": "^slurm,tm,lsf,gridengine",
+    },
+    INTEL: {"I_MPI_HYDRA_RMK": "user"},
+}
+KILL_SECONDS = 10
+
+
+class NoHosts(Exception):
+    """Raised when the launch environment names no hostfile, or the file has no hosts."""
+
+
+def read_hostfile(text: str) -> list[tuple[str, int]]:
+    """Read either form of hostfile (``host slots=2``, ``host:2``); a host without a number has one slot."""
+    hosts = []
+    for line in text.splitlines():
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        host, _, count = words[0].partition(":")
+        for word in words[1:]:
+            if word.startswith("slots="):
+                count = word[6:]
+        hosts.append((host, int(count or 1)))
+    return hosts
+
+
+def divide(ranks: int, hosts: list[str]) -> list[tuple[str, int]]:
+    """Give each host its number of ranks: blocks that differ by one at most, longer ones first."""
+    each, more = divmod(ranks, len(hosts))
+    return [(host, each + (index < more)) for index, host in enumerate(hosts)]
+
+
+def main(arguments: list[str]) -> None:
+    """Entry point; see the module's docstring."""
+    try:
+        context, environ = enter.enter(os.environ["HORT_CONTEXT_FILE"])
+        split = arguments.index("--")
+        command = [os.fsencode(word) for word in arguments[split + 1 :]] or context.argv
+        if not command:
+            raise ValueError("no command")
+        program = os.fsdecode(command[0])
+        if which(program, {"PATH": os.fsdecode(environ.get(b"PATH", b"/bin:/usr/bin"))}) is None:
+            there = os.path.exists(program)
+            reason = "not executable" if "/" in program and there else "no such program"
+            enter.die(f"cannot run {program}: {reason}", 126 if there else 127)
+        line, slots, environ = prepare(command, environ)
+    except (enter.BadContext, NoHosts, NoMpirun, WrongMpirun) as error:
+        enter.die(str(error), 125)
+    except (OSError, ValueError, KeyError) as error:
+        enter.die(f"cannot start the ranks: {error}", 125)
+    os._exit(run(line, slots, environ))
+
+
+def prepare(
+    command: list[bytes], environ: dict[bytes, bytes]
+) -> tuple[list[bytes], list[tuple[str, int]], dict[bytes, bytes]]:
+    """Return mpirun's whole command line, the ranks of each host, and mpirun's environment."""
+    text = {os.fsdecode(name): os.fsdecode(value) for name, value in environ.items()}
+    ranks = int(text["HORT_EXPECT_RANKS"])
+    hosts: list[str] = []
+    for name in HOSTFILES:
+        if name in text:
+            with open(text[name], encoding="utf-8") as stream:
+                hosts = [host for host, _ in read_hostfile(stream.read())]
+            break
+    if not hosts:
+        raise NoHosts("the launch environment names no workers (no hostfile of any MPI)")
+    slots = divide(ranks, hosts)
+    mpirun = find_mpirun([os.fsdecode(word) for word in command], text)
+    ours = settings(
+        mpirun,
+        run_dir=text["HORT_RUN_DIR"],
+        root=os.geteuid() == 0,
+        oversubscribed="HORT_OVERSUBSCRIBED" in text,
+        one_machine="HORT_ONE_MACHINE" in text,
+    )
+    result = dict(environ)
+    for name, value in ours.items():
+        result.setdefault(os.fsencode(name), os.fsencode(value))
+    for name, value in OUTSIDE.get(mpirun.family, {}).items():
+        result[os.fsencode(name)] = os.fsencode(value)
+    for name in HOSTFILES:
+        result.pop(os.fsencode(name), None)  # ours has the ranks of each host
+    file = f"{text['HORT_RUN_DIR']}/hostfile"
+    with open(file, "w", encoding="utf-8") as stream:
+        stream.write(hostfile(mpirun, slots))
+    wrapper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.sh")
+    line = mpirun_line(mpirun, ranks=ranks, hostfile=file)
+    return [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
+
+
+def find_mpirun(command: list[str], environ: dict[str, str]) -> Mpirun:
+    """Find the mpirun for ``command``; ``HORT_MPI`` names one that the user asked for."""
+    library = find_libmpi(command, environ)
+    if environ.get("HORT_MPI"):
+        return choose(library, [], asked=explicit(environ["HORT_MPI"], environ))
+    own = os.path.dirname(sys.executable)
+    return choose(library, nearby(library, environ, own=own))
+
+
+def run(line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, bytes]) -> int:
+    """Run mpirun to its end and return the job's exit code."""
+    reader, writer = os.pipe()
+    wake, woken = os.pipe()
+    for fd in (reader, wake, woken):
+        os.set_blocking(fd, False)
+    nothing = os.open("/dev/null", os.O_RDONLY)
+    stopped: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        stopped.append(number)
+        os.kill(pid, signal.SIGTERM)
+        if len(stopped) == 1:
+            signal.alarm(KILL_SECONDS)
+
+    signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    pid = os.posix_spawn(
+        line[0],
+        line,
+        environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, writer, 2)],
+        setsigdef=[signal.SIGPIPE],
+    )
+    os.close(writer)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, stop)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
+
+    complaints = Complaints()
+    status: int | None = None
+    watched = [reader, wake]
+    while status is None:
+        ready, _, _ = select.select(watched, [], [])
+        if wake in ready:
+            os.read(wake, 4096)
+        # Its helpers may hold the pipe for longer than mpirun lives: its end is what counts, not the pipe's.
+        done, code = os.waitpid(pid, os.WNOHANG)
+        if done:
+            status = os.waitstatus_to_exitcode(code)
+        while True:
+            try:
+                data = os.read(reader, 65536)
+            except BlockingIOError:
+                break
+            if not data:
+                if reader in watched:
+                    watched.remove(reader)
+                break
+            os.write(2, complaints.feed(data))
+    os.write(2, complaints.close())
+    code = 128 - status if status < 0 else status
+    if complaints.failed is not None and not stopped:
+        rank, ended = complaints.failed
+        os.write(2, f"hort: {told(rank, ended, slots)}\n".encode())
+        code = ended or code
+    return code
+
+
+def told(rank: int, code: int, slots: list[tuple[str, int]]) -> str:
+    """Say in words how ``rank`` ended."""
+    first = 0
+    where = ""
+    for host, count in slots:
+        if first <= rank < first + count:
+            where = f" on {host.partition('.')[0]}"
+        first += count
+    if 128 < code < 128 + 65:
+        try:
+            name = signal.Signals(code - 128).name
+        except ValueError:
+            name = f"signal {code - 128}"
+        return f"rank {rank}{where} was killed by {name} (exit code {code})"
+    return f"rank {rank}{where} exited with code {code}"
