@@ -17,6 +17,13 @@ __all__ = ["strategy_for"]
 #: ``plural.group`` -> module and class.
 STRATEGIES = {
     "pods": "pod:PodStrategy",
+    "jobs.batch": "job:JobStrategy",
+    "cronjobs.batch": "cronjob:CronJobStrategy",
+    "deployments.apps": "apps:DeploymentStrategy",
+    "replicasets.apps": "apps:ReplicaSetStrategy",
+    "statefulsets.apps": "apps:StatefulSetStrategy",
+    "daemonsets.apps": "apps:DaemonSetStrategy",
+    "replicationcontrollers": "apps:ReplicationControllerStrategy",
 }
 
 

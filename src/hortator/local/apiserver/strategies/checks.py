@@ -1,4 +1,4 @@
-"""Small checks that the validation of several kinds shares. Words are upstream's (``core/validation``, 1.36)."""
+"""Checks that the validation of several kinds shares. Words are upstream's (``core/validation``, 1.36)."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def check_file_mode(path: Path, mode: int | None) -> list[FieldError]:
 
 
 def check_local_path(path: Path, text: str, *, reserved: bool = True) -> list[FieldError]:
-    """Require a relative path that stays below its folder; with ``reserved`` none that begins with two dots."""
+    """Require a relative path that stays in its folder; with ``reserved`` none that begins with dots."""
     errors = []
     if text.startswith("/"):
         errors.append(invalid(path, text, "must be a relative path"))
@@ -164,7 +164,7 @@ def _is_whole(name: str) -> bool:
 
 
 def is_native(name: str) -> bool:
-    """Tell whether a resource belongs to Kubernetes itself (``cpu``, ``hugepages-2Mi``, ``kubernetes.io/…``)."""
+    """Tell whether a resource is Kubernetes' own (``cpu``, ``hugepages-2Mi``, ``kubernetes.io/…``)."""
     return "/" not in name or "kubernetes.io/" in name
 
 

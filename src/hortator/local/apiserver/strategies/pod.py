@@ -70,7 +70,7 @@ class PodStrategy(Strategy):
         return {**old, "metadata": new.get("metadata") or {}, "spec": spec}
 
     def prepare_resize(self, new: Object, old: Object) -> Object:
-        """Return what a write to ``resize`` stores: the old pod with the new resources and resize policies."""
+        """Return what a write to ``resize`` stores: the old pod with new resources and resize policies."""
         spec = dict(old["spec"])
         for key in ("containers", "initContainers"):
             asked = {each.get("name"): each for each in (new.get("spec") or {}).get(key) or ()}
@@ -168,14 +168,14 @@ def _ended(new: Sequence[Object], old: Sequence[Object], pod: Object, path: Path
 
 
 def _has_rules(spec: Object, name: Any) -> bool:
-    """Tell whether a container has a restart policy of its own (KEP-5307), which decides instead of the pod's."""
+    """Tell whether a container has a restart policy of its own (KEP-5307), which then decides."""
     return any(
         each.get("name") == name and each.get("restartPolicy") for each in spec.get("containers") or ()
     )
 
 
 def _merge_label_keys(spec: Object, labels: Mapping[str, str]) -> Object:
-    """Return the spec with ``matchLabelKeys`` turned into requirements on the pod's own labels (KEP-3633, 3243)."""
+    """Return the spec with ``matchLabelKeys`` turned into requirements on labels (KEP-3633, 3243)."""
     affinity = spec.get("affinity") or {}
     changed = dict(affinity)
     for key in ("podAffinity", "podAntiAffinity"):

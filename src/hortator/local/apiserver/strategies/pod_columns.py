@@ -115,7 +115,7 @@ def _stop(containers: Sequence[Object], sidecars: set[Any]) -> int:
 
 
 def _initializing(containers: Sequence[Object], sidecars: set[Any], total: int) -> tuple[str, int]:
-    """Return the word for a pod that is still starting ("" when it is not) and how many sidecars are ready."""
+    """Return the word for a pod that is still starting, or "", and how many sidecars are ready."""
     at = _stop(containers, sidecars)
     ready = 0
     for container in containers[:at]:

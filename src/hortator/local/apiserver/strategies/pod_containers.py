@@ -1,4 +1,4 @@
-"""Validation of the containers of a pod's spec. Rules and words are upstream's (``core/validation``, 1.36)."""
+"""Validation of a pod's containers. Rules and words are upstream's (``core/validation``, 1.36)."""
 
 from __future__ import annotations
 

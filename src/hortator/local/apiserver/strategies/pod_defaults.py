@@ -125,7 +125,7 @@ def _host_ports(container: Object) -> Object:
 
 
 def _container(container: Object) -> Object:
-    result = {
+    result: Object = {
         "terminationMessagePath": "/dev/termination-log",
         "terminationMessagePolicy": "File",
         "imagePullPolicy": _pull_policy(container.get("image") or ""),

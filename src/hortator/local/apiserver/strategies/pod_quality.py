@@ -1,4 +1,4 @@
-"""The quality-of-service class of a pod, from its requests and limits (upstream's ``qos.GetPodQOS``, 1.36)."""
+"""The quality-of-service class of a pod, from requests and limits (upstream's ``GetPodQOS``, 1.36)."""
 
 from __future__ import annotations
 
