@@ -1,6 +1,5 @@
-from support.placement import cluster, info, node, pod
-
 from hortator.local.scheduler.pods import pod_info
+from support.placement import cluster, info, node, pod
 
 
 def test_sums_follow_pods_that_come_and_go() -> None:

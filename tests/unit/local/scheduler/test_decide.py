@@ -1,10 +1,10 @@
 from typing import Any
 
 import pytest
-from support.placement import cluster, info, node, pod
 
 from hortator.local.scheduler.cluster import Cluster
 from hortator.local.scheduler.decide import decide
+from support.placement import cluster, info, node, pod
 
 NO_HELP = "preemption: 0/{0} nodes are available: {0} Preemption is not helpful for scheduling."
 NO_VICTIM = "preemption: 0/{0} nodes are available: {0} No preemption victims found for incoming pod."

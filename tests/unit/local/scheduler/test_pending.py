@@ -1,6 +1,5 @@
-from support.placement import info
-
 from hortator.local.scheduler.pending import Pending
+from support.placement import info
 
 
 def names(pending: Pending) -> list[str]:

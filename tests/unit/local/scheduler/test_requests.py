@@ -1,9 +1,9 @@
 from typing import Any
 
 import pytest
-from support.placement import pod
 
 from hortator.local.scheduler.requests import Port, pod_ports, pod_requests
+from support.placement import pod
 
 
 def container(cpu: str, **more: Any) -> dict[str, Any]:
