@@ -265,10 +265,13 @@ def _ssh_volume(job: MPIJob) -> Object:
 
 
 def _add_volume(spec: Object, volume: Object, mount: Object) -> None:
-    """Append to a spec that :func:`_pod_template` has made (its first container is ours to change)."""
-    spec["volumes"] = [*(spec.get("volumes") or ()), volume]
-    container = spec["containers"][0]
-    container["volumeMounts"] = [*(container.get("volumeMounts") or ()), mount]
+    """Append to a spec that :func:`_pod_template` has made, unless the template has brought its own."""
+    volumes, container = spec.get("volumes") or (), spec["containers"][0]
+    mounts = container.get("volumeMounts") or ()
+    if not any(each.get("name") == volume["name"] for each in volumes):
+        spec["volumes"] = [*volumes, volume]
+    if not any(each.get("mountPath") == mount["mountPath"] for each in mounts):
+        container["volumeMounts"] = [*mounts, mount]
 
 
 def _identity(job: MPIJob) -> dict[str, str]:

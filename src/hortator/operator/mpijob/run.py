@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -27,7 +27,6 @@ from hortator.kube.errors import (
     NotFound,
     RequestTooLarge,
 )
-from hortator.kube.events import Recorder
 from hortator.kube.manager import Controller, Manager, Result
 from hortator.kube.resources import SECRETS, Resource
 from hortator.operator.mpijob import objects
@@ -47,6 +46,9 @@ from hortator.operator.mpijob.observe import Observed, controlled_by
 from hortator.operator.mpijob.plan import make_plan
 from hortator.operator.mpijob.settings import Settings
 from hortator.operator.mpijob.status import make_status, transitions
+
+if TYPE_CHECKING:
+    from hortator.kube.events import Recorder
 
 __all__ = ["COMPONENT", "ObjectLingers", "Refused", "ResourceExists", "build_mpijob"]
 

@@ -241,3 +241,12 @@ def test_an_account_that_the_template_names_is_used_and_gets_the_rights() -> Non
     job = _view(mpijob().workers(1).launcher_spec(serviceAccountName="mine"))
     assert objects.launcher_template(job, EXEC)["spec"]["serviceAccountName"] == "mine"
     assert objects.role_binding(job)["subjects"][0]["name"] == "mine"
+
+
+def test_a_run_directory_that_the_template_brings_is_used() -> None:
+    volume = {"name": "hort-run", "emptyDir": {"medium": "Memory"}}
+    mount = {"name": "hort-run", "mountPath": "/run/hortator"}
+    job = _view(mpijob().workers(1, volumeMounts=[mount]).worker_spec(volumes=[volume]))
+    spec = objects.worker(job, 0, EXEC)["spec"]
+    assert spec["volumes"] == [volume]
+    assert _main(spec)["volumeMounts"] == [mount]
