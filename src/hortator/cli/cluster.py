@@ -6,6 +6,7 @@ Nothing of what they do is here; only in which order they start, what each is gi
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import json
@@ -15,8 +16,11 @@ import secrets
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import hortator
+from hortator.cli import machine
 from hortator.cli.errors import CommandError, Conflict
 from hortator.cli.places import LocalPlaces, private_dir, write_private
 
@@ -91,26 +95,123 @@ async def _serve(places: LocalPlaces, options: Options, ready: Ready, zygote: Zy
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stopping.set)
-    async with _running(places, options, zygote) as state:
+    stopped = asyncio.create_task(stopping.wait())
+    async with _running(places, options, zygote) as (state, work):
         write_private(places.state_file, json.dumps(state).encode())
         try:
             ready(state)
-            await stopping.wait()
+            await asyncio.wait((stopped, work), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stopped.cancel()
             places.state_file.unlink(missing_ok=True)
     return 0
 
 
 @contextlib.asynccontextmanager
-async def _running(places: LocalPlaces, options: Options, zygote: Zygote) -> AsyncIterator[dict[str, Any]]:
-    """Start everything in its order, yield the cluster's state, end everything in the opposite order."""
+async def _running(
+    places: LocalPlaces, options: Options, zygote: Zygote
+) -> AsyncIterator[tuple[dict[str, Any], asyncio.Task[None]]]:
+    """Start everything in its order; yield the cluster's state and the task that does its work; end everything."""
+    from hortator.api.mpijob_crd import crd
+    from hortator.kube.client import Client
+    from hortator.kube.events import Recorder
+    from hortator.kube.manager import Manager
+    from hortator.kube.resources import CRDS
+    from hortator.kube.transport import InProcess
+    from hortator.local.apiserver import certificates
+    from hortator.local.apiserver.http_server import AddressInUse, HttpServer
+    from hortator.local.apiserver.journal import JournalError
     from hortator.local.apiserver.server import ApiServer
+    from hortator.local.controllers.run import build_controllers
     from hortator.local.node.agent import NodeAgent
+    from hortator.local.scheduler.run import build_scheduler
+    from hortator.operator.mpijob.launch import agent_command, local_machine_env
+    from hortator.operator.mpijob.run import COMPONENT, build_mpijob
+    from hortator.operator.mpijob.settings import Settings
 
     token = _token(places)
+    certs = await asyncio.to_thread(certificates.ensure, places.data / "tls")
+    authority = certs.ca.read_text()
     agents: dict[str, NodeAgent] = {}
     server = ApiServer(journal=places.data / "journal.db", owner_token=token, connector=agents.get)
-    await server.start()
     async with contextlib.AsyncExitStack() as ending:
+        try:
+            await server.start()
+        except JournalError as error:
+            raise CommandError(
+                "the data folder cannot be used", cause=str(error), hint="see the message"
+            ) from error
         ending.push_async_callback(server.stop)
-        yield {}
+        http = HttpServer(
+            server.handle,
+            socket_path=places.socket,
+            port=options.port or _last_port(places),
+            tls=certificates.server_context(certs),
+        )
+        try:
+            await http.start()
+        except AddressInUse as error:
+            if options.port is not None:
+                raise Conflict(
+                    f"port {options.port} is in use", cause=str(error), hint="another --port"
+                ) from error
+            http = HttpServer(
+                server.handle, socket_path=places.socket, port=0, tls=certificates.server_context(certs)
+            )
+            await http.start()
+        ending.push_async_callback(http.stop)
+        write_private(places.data / "port", str(http.port).encode())
+
+        client = Client(InProcess(server.handle, token=token), user_agent="hort-up")
+        ending.push_async_callback(client.close)
+        await client.apply(CRDS, crd(), field_manager="hort", force=True)
+        recorder = Recorder(client, "hort")
+        manager = Manager(client)
+        build_controllers(manager, recorder=recorder, data_dir=places.data, root_ca=authority)
+        build_scheduler(manager, recorder=Recorder(client, "default-scheduler"))
+        settings = Settings(
+            launch_mode="exec",
+            exec_agent=agent_command(),
+            launcher_env=local_machine_env(root=os.getuid() == 0),
+        )
+        build_mpijob(manager, recorder=Recorder(client, COMPONENT), settings=settings)
+        cpus = machine.cpus()
+        for number in range(options.nodes):
+            name = f"node-{number + 1}" if options.nodes > 1 else "local"
+            agents[name] = NodeAgent(client, name=name, zygote=zygote)
+            manager.add_service(name, agents[name].run)
+
+        work = asyncio.create_task(manager.run(), name="cluster")
+        ending.push_async_callback(_ended, work)
+        await manager.started.wait()
+        yield (
+            {
+                "pid": os.getpid(),
+                "socket": str(places.socket),
+                "port": http.port,
+                "certificateAuthority": base64.b64encode(authority.encode()).decode(),
+                "started": datetime.now(UTC).isoformat(timespec="seconds"),
+                "nodes": options.nodes,
+                "cpus": options.cpus or len(cpus),
+                "version": hortator.__version__,
+            },
+            work,
+        )
+
+
+async def _ended(work: asyncio.Task[None]) -> None:
+    """Cancel the cluster's work and wait for its end; raise what it ended with, if it ended by itself."""
+    if work.done():
+        work.result()
+        return
+    work.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await work
+
+
+def _last_port(places: LocalPlaces) -> int:
+    """Return the port of the last time, so that kubeconfigs stay right; 0 (any) the first time."""
+    try:
+        return int((places.data / "port").read_text())
+    except (OSError, ValueError):
+        return 0

@@ -172,7 +172,7 @@ class Follower:
     # What follows runs in threads of its own.
 
     def _watch(self, resource: Resource, kind: Literal["job", "pod"], fields: str, labels: str) -> None:
-        version, client = "", self._target.client.clone()
+        version, client = "", self._target.client
         try:
             while not self._stopped:
                 if not version:
@@ -205,7 +205,7 @@ class Follower:
 
     def _read(self, pod: dict[str, Any]) -> None:
         try:
-            self._printer.print_pod(self._target.client.clone(), pod, follow=True)
+            self._printer.print_pod(self._target.client, pod, follow=True)
         except BrokenPipeError:
             self._news.put(_News("pipe"))
         except ApiError:
@@ -221,7 +221,7 @@ class Follower:
         assert self._stdin is not None  # noqa: S101 - started only with one
         from hortator.jobs.compile_local import feed_command
 
-        client = self._target.client.clone()
+        client = self._target.client
         try:
             with client.exec(self._namespace, pod["metadata"]["name"], feed_command(), stdin=True) as feeder:
                 while data := os.read(self._stdin.fileno(), 1 << 20):

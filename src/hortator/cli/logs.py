@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _print(target: Target, printer: Printer, pod: dict[str, Any]) -> None:
     try:
-        printer.print_pod(target.client.clone(), pod, follow=False)
+        printer.print_pod(target.client, pod, follow=False)
     except BadRequest as error:
         # A pod that has not started has written nothing; that is no failure of the others' logs.
         if (pod.get("status") or {}).get("phase") != "Pending":

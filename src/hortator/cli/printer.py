@@ -50,7 +50,7 @@ class Printer:
 
         def errors() -> None:
             try:
-                for data in self._chunks(client.clone(), pod, follow=follow, stream="Stderr"):
+                for data in self._chunks(client, pod, follow=follow, stream="Stderr"):
                     self._write(2, data)
             except Exception as error:  # noqa: BLE001 - raised again by the thread that joins
                 problems.append(error)
