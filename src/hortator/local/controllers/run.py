@@ -12,8 +12,11 @@ from hortator.local.controllers.awake import asleep as machine_asleep
 from hortator.local.controllers.garbage.run import GarbageCollector
 from hortator.local.controllers.job.run import JobController
 from hortator.local.controllers.namespace import NamespaceController
+from hortator.local.controllers.nodes import NodeLifecycle
+from hortator.local.controllers.podgc import PodCollector
 from hortator.local.controllers.serviceaccount import NamespaceFurniture
 from hortator.local.controllers.ttl import TtlController
+from hortator.local.controllers.volumes import VolumeController
 
 if TYPE_CHECKING:
     from hortator.kube.events import Recorder
@@ -41,3 +44,6 @@ def build_controllers(
     GarbageCollector(manager)
     NamespaceController(manager, now=now)
     NamespaceFurniture(manager, root_ca=root_ca)
+    VolumeController(manager, recorder=recorder, data_dir=data_dir)
+    PodCollector(manager, now=now)
+    NodeLifecycle(manager, recorder=recorder, now=now)
