@@ -6,8 +6,6 @@ Upstream's names: ``v5.channel.k8s.io`` (KEP-4006: adds the close signal), ``v4.
 
 from __future__ import annotations
 
-import json
-
 __all__ = [
     "CLOSE",
     "ERROR",
@@ -43,6 +41,9 @@ def exit_code(status: bytes) -> int | None:
 
     Upstream: ``Success`` is 0; a failure with reason ``NonZeroExitCode`` has it in the cause ``ExitCode``.
     """
+    # Imported here: by now the command has ended, and at the start every millisecond counts.
+    import json
+
     try:
         document = json.loads(status)
     except ValueError:

@@ -9,16 +9,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, cast, overload
-from urllib.parse import unquote
 
 import msgspec
 
 from hortator.kube.channels import PORT_FORWARD_V4, REMOTE_COMMAND
 from hortator.kube.errors import InvalidAnswer, Unavailable, error_from_answer, error_from_status
 from hortator.kube.http import Request, Response
-from hortator.kube.resources import PODS, Resource
+from hortator.kube.requests import (
+    APPLY_TYPE,
+    PATCH_TYPES,
+    Query,
+    delete_options,
+    exec_query,
+    log_query,
+    name_in,
+    namespace_in,
+    path_of,
+    pod_path,
+    selector_query,
+    write_query,
+)
+from hortator.kube.resources import Resource
+from hortator.kube.results import Page, WatchEvent
 from hortator.kube.streams import ExecStream, PortStream
 from hortator.kube.transport import Transport
 
@@ -30,50 +43,11 @@ Many = list
 Object = dict[str, Any]
 PatchKind = Literal["merge", "json", "strategic"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
-Query = list[tuple[str, str]]
 
-_PATCH_TYPES: Mapping[PatchKind, str] = {
-    "merge": "application/merge-patch+json",
-    "json": "application/json-patch+json",
-    "strategic": "application/strategic-merge-patch+json",
-}
-_APPLY_TYPE = "application/apply-patch+yaml"
 #: A body of this size takes milliseconds to decode; it is done in a thread, off the event loop.
 _LARGE = 256 * 1024
 #: client-go gives up after as many answers that ask to come back later.
 _MAX_RETRIES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[T]):
-    """A list, or one page of it."""
-
-    items: list[T]
-    resource_version: str
-    continue_: str = ""
-    #: How many are left after this page; None when the server does not say (always so with selectors).
-    remaining: int | None = None
-
-
-class WatchEvent(Generic[T]):
-    """One change. A ``BOOKMARK`` says only how far the watch has come: its ``object`` must not be read."""
-
-    __slots__ = ("_object", "resource_version", "type")
-
-    def __init__(self, type: str, object: T | None, resource_version: str) -> None:
-        self.type = type
-        self._object = object
-        self.resource_version = resource_version
-
-    @property
-    def object(self) -> T:
-        """The object: as it is now, or for ``DELETED`` as it was last."""
-        if self._object is None:
-            raise AttributeError("a bookmark has no object")
-        return self._object
-
-    def __repr__(self) -> str:
-        return f"WatchEvent({self.type!r}, {self._object!r}, resource_version={self.resource_version!r})"
 
 
 class _Meta(msgspec.Struct, rename="camel", gc=False):
@@ -150,7 +124,7 @@ class Client:
         type: Any = dict,
     ) -> Any:
         """Return one object."""
-        path = _path(resource, namespace, name, subresource)
+        path = path_of(resource, namespace, name, subresource)
         return await self._object("GET", path, (), form=type)
 
     @overload
@@ -196,14 +170,14 @@ class Client:
         and ``apiVersion`` from a real server; they are put back into dicts, so that an item is an object like
         any other.
         """
-        query = _selectors(labels, fields)
+        query = selector_query(labels, fields)
         if limit:
             query.append(("limit", str(limit)))
         if continue_:
             query.append(("continue", continue_))
         if resource_version:
             query.append(("resourceVersion", resource_version))
-        response = await self._request("GET", _path(resource, namespace), query)
+        response = await self._request("GET", path_of(resource, namespace), query)
         page = await _decode(response.body, _List[type], "a list")
         items = page.items or []
         if type is dict:
@@ -301,14 +275,14 @@ class Client:
         real server sends a bookmark every minute, so silence means that the connection is dead though nobody
         said so. Close it (``contextlib.aclosing``) when leaving early.
         """
-        query = [("watch", "true"), *_selectors(labels, fields)]
+        query = [("watch", "true"), *selector_query(labels, fields)]
         if resource_version:
             query.append(("resourceVersion", resource_version))
         if timeout_seconds is not None:
             query.append(("timeoutSeconds", str(timeout_seconds)))
         if bookmarks:
             query.append(("allowWatchBookmarks", "true"))
-        path = _path(resource, namespace)
+        path = path_of(resource, namespace)
         async with aclosing(self._chunks(path, query, silence=silence)) as chunks:
             async for line in _lines(chunks):
                 yield _event(line, type, path)
@@ -332,9 +306,9 @@ class Client:
 
         Raises ``AlreadyExists`` or ``Invalid``.
         """
-        namespace = _namespace(resource, namespace, obj)
-        query = _write_query(dry_run, field_manager, field_validation)
-        return await self._write("POST", _path(resource, namespace, name, subresource), query, obj)
+        namespace = namespace_in(resource, namespace, obj)
+        query = write_query(dry_run=dry_run, field_manager=field_manager, field_validation=field_validation)
+        return await self._write("POST", path_of(resource, namespace, name, subresource), query, obj)
 
     async def replace(
         self,
@@ -348,9 +322,9 @@ class Client:
         field_validation: str = "",
     ) -> Object:
         """Replace an object as a whole. Raises ``Conflict`` when its resourceVersion is not the newest."""
-        namespace = _namespace(resource, namespace, obj)
-        query = _write_query(dry_run, field_manager, field_validation)
-        return await self._write("PUT", _path(resource, namespace, _name(obj), subresource), query, obj)
+        namespace = namespace_in(resource, namespace, obj)
+        query = write_query(dry_run=dry_run, field_manager=field_manager, field_validation=field_validation)
+        return await self._write("PUT", path_of(resource, namespace, name_in(obj), subresource), query, obj)
 
     async def patch(
         self,
@@ -366,9 +340,9 @@ class Client:
         dry_run: bool = False,
     ) -> Object:
         """Change an object by a merge patch, JSON patch (a list of operations) or strategic merge patch."""
-        query = _write_query(dry_run, field_manager, field_validation)
-        path = _path(resource, namespace, name, subresource)
-        return await self._write("PATCH", path, query, patch, content_type=_PATCH_TYPES[kind])
+        query = write_query(dry_run=dry_run, field_manager=field_manager, field_validation=field_validation)
+        path = path_of(resource, namespace, name, subresource)
+        return await self._write("PATCH", path, query, patch, content_type=PATCH_TYPES[kind])
 
     async def apply(
         self,
@@ -386,12 +360,12 @@ class Client:
 
         Raises ``Conflict`` when another manager owns one of the fields and ``force`` is not set.
         """
-        namespace = _namespace(resource, namespace, obj)
-        query = _write_query(dry_run, field_manager, field_validation)
+        namespace = namespace_in(resource, namespace, obj)
+        query = write_query(dry_run=dry_run, field_manager=field_manager, field_validation=field_validation)
         if force:
             query.append(("force", "true"))
-        path = _path(resource, namespace, _name(obj), subresource)
-        return await self._write("PATCH", path, query, obj, content_type=_APPLY_TYPE)
+        path = path_of(resource, namespace, name_in(obj), subresource)
+        return await self._write("PATCH", path, query, obj, content_type=APPLY_TYPE)
 
     async def delete(
         self,
@@ -410,8 +384,14 @@ class Client:
 
         Raises ``NotFound``, and ``Conflict`` when a condition does not hold.
         """
-        options = _delete_options(propagation, grace_seconds, uid, resource_version, dry_run=dry_run)
-        return await self._write("DELETE", _path(resource, namespace, name), [], options)
+        options = delete_options(
+            propagation=propagation,
+            grace_seconds=grace_seconds,
+            uid=uid,
+            resource_version=resource_version,
+            dry_run=dry_run,
+        )
+        return await self._write("DELETE", path_of(resource, namespace, name), [], options)
 
     async def delete_collection(
         self,
@@ -426,8 +406,14 @@ class Client:
         """Delete every object that matches. ``namespace`` is None for cluster-scoped resources only."""
         if resource.namespaced and namespace is None:
             raise ValueError(f"{resource.plural} are deleted in one namespace at a time")
-        options = _delete_options(propagation, grace_seconds, None, None, dry_run=False)
-        await self._write("DELETE", _path(resource, namespace), _selectors(labels, fields), options)
+        options = delete_options(
+            propagation=propagation,
+            grace_seconds=grace_seconds,
+            uid=None,
+            resource_version=None,
+            dry_run=False,
+        )
+        await self._write("DELETE", path_of(resource, namespace), selector_query(labels, fields), options)
 
     # Pods
 
@@ -456,7 +442,7 @@ class Client:
             timestamps=timestamps,
             stream=stream,
         )
-        path = _path(PODS, namespace, pod, "log")
+        path = pod_path(namespace, pod, "log")
         async with aclosing(self._chunks(path, query, silence=None, accept="*/*")) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -473,18 +459,18 @@ class Client:
     ) -> ExecStream:
         """Start a command in a running container and talk to it."""
         query = exec_query(command, container=container, stdin=stdin, tty=tty)
-        return await self._remote_command(_path(PODS, namespace, pod, "exec"), query)
+        return await self._remote_command(pod_path(namespace, pod, "exec"), query)
 
     async def attach(
         self, namespace: str, pod: str, *, container: str = "", stdin: bool = False, tty: bool = False
     ) -> ExecStream:
         """Join the streams of a container's main process."""
         query = exec_query((), container=container, stdin=stdin, tty=tty)
-        return await self._remote_command(_path(PODS, namespace, pod, "attach"), query)
+        return await self._remote_command(pod_path(namespace, pod, "attach"), query)
 
     async def port_forward(self, namespace: str, pod: str, port: int) -> PortStream:
         """Open one connection to a TCP port of a pod."""
-        request = self._make("GET", _path(PODS, namespace, pod, "portforward"), [("ports", str(port))])
+        request = self._make("GET", pod_path(namespace, pod, "portforward"), [("ports", str(port))])
         duplex, _ = await self.transport.connect(request, (PORT_FORWARD_V4,))
         return PortStream(duplex, port)
 
@@ -554,7 +540,7 @@ class Client:
     async def _write(
         self, method: str, path: str, query: Query, body: Any, *, content_type: str = "application/json"
     ) -> Object:
-        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        data = b"" if body is None else msgspec.json.encode(body)
         response = await self._request(
             method, path, query, body=data, headers={"content-type": content_type} if data else None
         )
@@ -590,123 +576,6 @@ class Client:
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
-
-
-def log_query(
-    *,
-    container: str,
-    follow: bool,
-    previous: bool,
-    tail_lines: int | None,
-    since_seconds: int | None,
-    limit_bytes: int | None,
-    timestamps: bool,
-    stream: str,
-) -> Query:
-    """Return the query of a pod's ``log``; what is not set is left out."""
-    query: Query = []
-    if container:
-        query.append(("container", container))
-    query += [
-        (name, "true")
-        for name, value in (("follow", follow), ("previous", previous), ("timestamps", timestamps))
-        if value
-    ]
-    query += [
-        (name, str(number))
-        for name, number in (
-            ("tailLines", tail_lines),
-            ("sinceSeconds", since_seconds),
-            ("limitBytes", limit_bytes),
-        )
-        if number is not None
-    ]
-    if stream:
-        query.append(("stream", stream))
-    return query
-
-
-def exec_query(command: Sequence[str], *, container: str, stdin: bool, tty: bool) -> Query:
-    """Return the query of a pod's ``exec`` (``attach``: no command). A terminal has no stderr of its own."""
-    query: Query = [("command", word) for word in command]
-    if container:
-        query.append(("container", container))
-    query += [("stdin", "true" if stdin else "false"), ("stdout", "true")]
-    query += [("stderr", "false" if tty else "true"), ("tty", "true" if tty else "false")]
-    return query
-
-
-def _path(resource: Resource, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
-    # What cannot be one segment of a path would reach another object; upstream refuses the same.
-    if name is not None and (name in ("", ".", "..") or "/" in name or "%" in name):
-        raise ValueError(f"{name!r} is not a name of {resource.plural}")
-    if resource.namespaced and name is not None and not namespace:
-        raise ValueError(f"{resource.plural} {name!r}: no namespace given")
-    return unquote(resource.path(namespace or None, name, subresource))
-
-
-def _namespace(resource: Resource, namespace: str | None, obj: Any) -> str | None:
-    if not resource.namespaced:
-        return None
-    if namespace is None:
-        namespace = _metadata(obj, "namespace")
-    if not namespace:
-        raise ValueError(f"{resource.kind}: neither an argument nor metadata.namespace names the namespace")
-    return namespace
-
-
-def _name(obj: Any) -> str:
-    name = _metadata(obj, "name")
-    if not name:
-        raise ValueError("the object has no metadata.name")
-    return name
-
-
-def _metadata(obj: Any, key: str) -> str | None:
-    metadata = obj.get("metadata") if isinstance(obj, Mapping) else getattr(obj, "metadata", None)
-    value = metadata.get(key) if isinstance(metadata, Mapping) else getattr(metadata, key, None)
-    return value if isinstance(value, str) else None
-
-
-def _selectors(labels: str, fields: str) -> Query:
-    query: Query = []
-    if labels:
-        query.append(("labelSelector", labels))
-    if fields:
-        query.append(("fieldSelector", fields))
-    return query
-
-
-def _write_query(dry_run: bool, field_manager: str, field_validation: str) -> Query:
-    query: Query = []
-    if dry_run:
-        query.append(("dryRun", "All"))
-    if field_manager:
-        query.append(("fieldManager", field_manager))
-    if field_validation:
-        query.append(("fieldValidation", field_validation))
-    return query
-
-
-def _delete_options(
-    propagation: Propagation | None,
-    grace_seconds: int | None,
-    uid: str | None,
-    resource_version: str | None,
-    *,
-    dry_run: bool,
-) -> Object | bytes:
-    options: Object = {}
-    if propagation is not None:
-        options["propagationPolicy"] = propagation
-    if grace_seconds is not None:
-        options["gracePeriodSeconds"] = grace_seconds
-    conditions = {"uid": uid, "resourceVersion": resource_version}
-    if any(value is not None for value in conditions.values()):
-        options["preconditions"] = {key: value for key, value in conditions.items() if value is not None}
-    if dry_run:
-        options["dryRun"] = ["All"]
-    return {"kind": "DeleteOptions", "apiVersion": "v1", **options} if options else b""
 
 
 async def _decode(body: bytes, form: Any, what: str) -> Any:

@@ -9,10 +9,10 @@ import json
 from collections.abc import AsyncIterator
 
 from hortator.kube import channels
-from hortator.kube.errors import InvalidAnswer, StreamClosed, error_from_status
+from hortator.kube.errors import InvalidAnswer, KubeError, StreamClosed, error_from_status
 from hortator.kube.http import Duplex
 
-__all__ = ["ExecStream", "PortStream"]
+__all__ = ["ExecStream", "PortStream", "command_error"]
 
 #: Biggest piece of standard input in one message.
 _PIECE = 32 * 1024
@@ -76,16 +76,9 @@ class ExecStream:
             pass
         assert self._status is not None  # noqa: S101 - output() ends only then
         code = channels.exit_code(self._status)
-        if code is not None:
-            return code
-        try:
-            document = json.loads(self._status)
-        except ValueError as error:
-            raise InvalidAnswer(f"the command's status cannot be read: {self._status[:200]!r}") from error
-        if isinstance(document, dict):
-            document.setdefault("code", 500)
-            raise error_from_status(document)
-        raise InvalidAnswer(f"the command's status is not an object: {self._status[:200]!r}")
+        if code is None:
+            raise command_error(self._status)
+        return code
 
     async def close(self) -> None:
         """Hang up; a command that still runs is ended by the node."""
@@ -96,6 +89,17 @@ class ExecStream:
             await self._duplex.send(bytes((channel,)) + data)
         except ConnectionError as error:
             raise StreamClosed("the command's connection is closed") from error
+
+
+def command_error(status: bytes) -> KubeError:
+    """Return the error for a Status that has no exit code: the command could not be run."""
+    try:
+        document = json.loads(status)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        return InvalidAnswer(f"the command's status cannot be read: {status[:200]!r}")
+    return error_from_status({**document, "code": document.get("code") or 500})
 
 
 class PortStream:
