@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hortator.apimachinery.selectors import LabelSelector
 from hortator.local.scheduler.cluster import Cluster, NodeInfo
 from hortator.local.scheduler.pods import PodInfo
 from hortator.local.scheduler.requests import Port
 from hortator.local.scheduler.terms import PodTerm, SpreadRule, Taint, terms_match, tolerates
 
-__all__ = ["Cycle", "Reason", "Verdicts", "fits", "matching_pods", "prepare", "reasons"]
+__all__ = ["Cycle", "Matcher", "Reason", "Verdicts", "fits", "prepare", "reasons"]
 
 
 class Reason(NamedTuple):
@@ -65,16 +66,28 @@ class Cycle:
     spread: tuple[SpreadCount, ...] = ()
 
 
-def matching_pods(node: NodeInfo, rule: SpreadRule, namespace: str) -> int:
-    """Count the pods of a namespace on a node that a spread rule counts: not those that are being deleted."""
-    selector = rule.selector
-    if selector is None:
-        return 0
-    return sum(
-        1
-        for pod in node.pods.values()
-        if pod.key[0] == namespace and not pod.deleting and selector.matches(pod.labels)
-    )
+class Matcher:
+    """Counts the pods that a selector matches. Pods share their labels, so each set of labels is matched once."""
+
+    def __init__(self, selector: LabelSelector | None, namespace: str) -> None:
+        self._selector = selector
+        self._namespace = namespace
+        self._known: dict[int, bool] = {}
+
+    def count(self, node: NodeInfo) -> int:
+        """Count on one node, as spread rules do: not those that are being deleted."""
+        selector, namespace, known = self._selector, self._namespace, self._known
+        if selector is None:
+            return 0
+        total = 0
+        for pod in node.pods.values():
+            if pod.key[0] == namespace and not pod.deleting:
+                labels = pod.labels
+                matches = known.get(id(labels))
+                if matches is None:
+                    matches = known[id(labels)] = selector.matches(labels)
+                total += matches
+        return total
 
 
 def _eligible(pod: PodInfo, rule: SpreadRule, node: NodeInfo) -> bool:
@@ -87,10 +100,11 @@ def _spread_count(
     cluster: Cluster, pod: PodInfo, rules: tuple[SpreadRule, ...], rule: SpreadRule
 ) -> SpreadCount:
     counts: dict[str, int] = {}
+    matcher = Matcher(rule.selector, pod.namespace)
     for node in cluster.nodes.values():
         if all(one.topology_key in node.labels for one in rules) and _eligible(pod, rule, node):
             value = node.labels[rule.topology_key]
-            counts[value] = counts.get(value, 0) + matching_pods(node, rule, pod.namespace)
+            counts[value] = counts.get(value, 0) + matcher.count(node)
     own = 1 if rule.selector is not None and rule.selector.matches(pod.labels) else 0
     fewest = min(counts.values(), default=0) if len(counts) >= rule.min_domains else 0
     return SpreadCount(rule, counts, own, fewest)
@@ -102,12 +116,15 @@ def prepare(cluster: Cluster, pod: PodInfo) -> Cycle:
     hard = tuple(rule for rule in pod.spread if rule.hard)
     if hard:
         cycle.spread = tuple(_spread_count(cluster, pod, hard, rule) for rule in hard)
+    objecting: dict[int, bool] = {}
     for other in cluster.affine.values():
-        if other.anti_affinity:
-            labels = cluster.nodes[other.node].labels
-            for term in other.anti_affinity:
-                value = labels.get(term.topology_key)
-                if value is not None and term.matches(pod.namespace, pod.labels, cluster.namespaces):
+        for term in other.anti_affinity:
+            matches = objecting.get(id(term))
+            if matches is None:
+                matches = objecting[id(term)] = term.matches(pod.namespace, pod.labels, cluster.namespaces)
+            if matches:
+                value = cluster.nodes[other.node].labels.get(term.topology_key)
+                if value is not None:
                     pair = (term.topology_key, value)
                     cycle.repelling[pair] = cycle.repelling.get(pair, 0) + 1
     if pod.affinity or pod.anti_affinity:
@@ -116,20 +133,34 @@ def prepare(cluster: Cluster, pod: PodInfo) -> Cycle:
 
 
 def _count_terms(cluster: Cluster, pod: PodInfo, cycle: Cycle) -> None:
-    namespaces = cluster.namespaces
+    # Per namespace and labels: whether all affinity terms match, and which of the other terms do.
+    known: dict[tuple[str, int], tuple[bool, tuple[PodTerm, ...]]] = {}
     for node in cluster.nodes.values():
         labels = node.labels
         for other in node.pods.values():
-            if pod.affinity and _matches_all(pod.affinity, other, cluster):
-                for term in pod.affinity:
-                    if (value := labels.get(term.topology_key)) is not None:
-                        pair = (term.topology_key, value)
-                        cycle.attracted[pair] = cycle.attracted.get(pair, 0) + 1
-            for term in pod.anti_affinity:
-                value = labels.get(term.topology_key)
-                if value is not None and term.matches(other.namespace, other.labels, namespaces):
-                    pair = (term.topology_key, value)
-                    cycle.repelled[pair] = cycle.repelled.get(pair, 0) + 1
+            key = (other.key[0], id(other.labels))
+            found = known.get(key)
+            if found is None:
+                found = known[key] = (
+                    bool(pod.affinity) and _matches_all(pod.affinity, other, cluster),
+                    tuple(
+                        term
+                        for term in pod.anti_affinity
+                        if term.matches(other.namespace, other.labels, cluster.namespaces)
+                    ),
+                )
+            attracts, repels = found
+            if attracts:
+                _count(cycle.attracted, pod.affinity, labels)
+            if repels:
+                _count(cycle.repelled, repels, labels)
+
+
+def _count(pairs: dict[Pair, int], terms: tuple[PodTerm, ...], labels: Mapping[str, str]) -> None:
+    for term in terms:
+        if (value := labels.get(term.topology_key)) is not None:
+            pair = (term.topology_key, value)
+            pairs[pair] = pairs.get(pair, 0) + 1
 
 
 def _matches_all(terms: tuple[PodTerm, ...], pod: PodInfo, cluster: Cluster) -> bool:

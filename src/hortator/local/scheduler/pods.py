@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -76,6 +77,12 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False):
         )
 
 
+@lru_cache(maxsize=4096)
+def _shared(labels: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """Return one and the same mapping for equal labels, so that selectors are matched once for all of them."""
+    return dict(labels)
+
+
 def is_terminal(pod: Mapping[str, Any]) -> bool:
     """Tell whether a pod has ended, so that it holds nothing of its node any more."""
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
@@ -99,7 +106,7 @@ def pod_info(pod: Mapping[str, Any]) -> PodInfo:
     """
     metadata, spec, status = pod["metadata"], pod["spec"], pod.get("status") or {}
     namespace = metadata["namespace"]
-    labels = metadata.get("labels") or {}
+    labels = _shared(tuple((metadata.get("labels") or {}).items()))
     affinity = spec.get("affinity") or {}
     by_node = affinity.get("nodeAffinity") or {}
     required, preferred = pod_terms(affinity.get("podAffinity"), namespace, labels)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import log
 
 from hortator.local.scheduler.cluster import Cluster, NodeInfo
-from hortator.local.scheduler.fit import matching_pods
+from hortator.local.scheduler.fit import Matcher
 from hortator.local.scheduler.pods import PodInfo
 from hortator.local.scheduler.terms import SpreadRule, tolerates
 
@@ -90,9 +90,10 @@ def _spread(
     costs = [0.0] * len(nodes)
     for rule in rules:
         counts: dict[str, int] = {}
+        matcher = Matcher(rule.selector, pod.namespace)
         for node in cluster.nodes.values():
             if (value := node.labels.get(rule.topology_key)) is not None:
-                counts[value] = counts.get(value, 0) + matching_pods(node, rule, pod.namespace)
+                counts[value] = counts.get(value, 0) + matcher.count(node)
         weight = log(len(counts) + 2)
         for i, node in enumerate(nodes):
             value = node.labels.get(rule.topology_key)

@@ -7,6 +7,7 @@ Each is compiled once per pod and matched many times. Words and defaults are tho
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from hortator.apimachinery.selectors import LabelSelector
@@ -183,12 +184,18 @@ def _selector(
     return LabelSelector.from_object(dict(selector))
 
 
+@lru_cache(maxsize=4096)
+def _shared(term: PodTerm) -> PodTerm:
+    """Return one and the same value for equal terms, so that pods of one template share what is matched."""
+    return term
+
+
 def _pod_term(term: Mapping[str, Any], namespace: str, labels: Mapping[str, str], weight: int) -> PodTerm:
     namespaces = frozenset(term.get("namespaces") or ())
     by_label = term.get("namespaceSelector")
     if not namespaces and by_label is None:
         namespaces = frozenset((namespace,))
-    return PodTerm(
+    made = PodTerm(
         selector=_selector(
             term.get("labelSelector"),
             term.get("matchLabelKeys") or (),
@@ -200,6 +207,7 @@ def _pod_term(term: Mapping[str, Any], namespace: str, labels: Mapping[str, str]
         topology_key=term.get("topologyKey") or "",
         weight=weight,
     )
+    return _shared(made)
 
 
 def pod_terms(
