@@ -1,6 +1,6 @@
 """The JSONPath of printer columns and of scale and selectable fields, as far as CustomResourceDefinitions use it.
 
-Fields (``.a.b``, ``['a.b']``), indexes, ``[*]`` and filters (``[?(@.type=="Ready")]``). Anything else is refused when
+Fields (``.a.b``, ``['a.b']``), indexes, slices, ``[*]`` and filters (``[?(@.type=="Ready")]``). Anything else is refused when
 the definition is read, not when an object is shown.
 """
 
@@ -17,6 +17,7 @@ _TOKEN = re.compile(
     r"""\.(?P<field>[A-Za-z_$][A-Za-z0-9_$-]*|(?:\\.|[^.\[\]\\'"()\s])+)
       | \[\s*(?P<quote>['"])(?P<name>(?:\\.|(?!(?P=quote)).)*)(?P=quote)\s*\]
       | \[\s*(?P<index>-?\d+)\s*\]
+      | \[\s*(?P<slice>-?\d*\s*:\s*-?\d*)\s*\]
       | (?P<all>\[\s*\*\s*\]|\.\*)
       | \[\?\(\s*@(?P<left>(?:\.[\w$-]+)+)\s*(?P<operator>==|!=)\s*
         (?P<right>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|-?\d+|true|false)\s*\)\]""",
@@ -82,6 +83,10 @@ def _step(match: re.Match[str]) -> Step:
         return lambda values: [
             value[index] for value in values if isinstance(value, list) and -len(value) <= index < len(value)
         ]
+    if match["slice"]:
+        start, _, stop = match["slice"].partition(":")
+        span = slice(int(start) if start.strip() else None, int(stop) if stop.strip() else None)
+        return lambda values: [child for value in values if isinstance(value, list) for child in value[span]]
     if match["all"]:
         return lambda values: [child for value in values for child in _children(value)]
     left = compile_path(match["left"])
