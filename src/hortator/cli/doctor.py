@@ -63,7 +63,7 @@ def _python(_: LocalPlaces) -> list[Finding]:
 
 
 def _platform(_: LocalPlaces) -> list[Finding]:
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return [Finding("system", "ok", f"Linux {platform.release()}")]
     return [
         Finding("system", "bad", f"{platform.system()} is not supported by the local cluster", "use Linux")

@@ -126,7 +126,7 @@ def _create(target: Target, compiled: Compiled) -> dict[str, Any]:
 
 
 def _capacities(target: Target) -> list[Any]:
-    from hortator.apimachinery.quantity import Quantity
+    from hortator.apimachinery.quantity import parse
     from hortator.jobs.layout import NodeCapacity
 
     capacities = []
@@ -135,9 +135,9 @@ def _capacities(target: Target) -> list[Any]:
         capacities.append(
             NodeCapacity(
                 name=node["metadata"]["name"],
-                milli_cpus=Quantity.parse(has.get("cpu", "0")).milli(),
-                memory=int(Quantity.parse(has.get("memory", "0"))),
-                gpus=int(Quantity.parse(has.get("nvidia.com/gpu", "0"))),
+                milli_cpus=parse(has.get("cpu", "0")).milli(),
+                memory=int(parse(has.get("memory", "0"))),
+                gpus=int(parse(has.get("nvidia.com/gpu", "0"))),
             )
         )
     return capacities

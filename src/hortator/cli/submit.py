@@ -122,7 +122,7 @@ def _submit(target: Target, objects: list[tuple[Resource, dict[str, Any]]]) -> l
     # What jobs need comes first, wherever it stands in the file.
     for resource, item in sorted(objects, key=lambda pair: pair[0] in _JOBS.values()):
         namespace = (item.get("metadata") or {}).get("namespace") or target.namespace
-        made = target.client.create(resource, item, namespace=namespace, strict=True)
+        made = target.client.create(resource, item, namespace=namespace, field_validation="Strict")
         if resource in _JOBS.values():
             created.append(made | {"kind": resource.kind})
     return created

@@ -87,10 +87,10 @@ def _options(args: argparse.Namespace) -> Options:
     if args.nodes > 1000:
         raise UsageError(f"--nodes {args.nodes}: must be at most 1000")
     if args.memory is not None:
-        from hortator.apimachinery.quantity import InvalidQuantity, Quantity
+        from hortator.apimachinery.quantity import InvalidQuantity, parse
 
         try:
-            Quantity.parse(args.memory)
+            parse(args.memory)
         except InvalidQuantity as error:
             raise UsageError(f"--memory {args.memory}: {error}", hint="a size such as 16Gi") from error
     return Options(nodes=args.nodes, cpus=args.cpus, memory=args.memory, gpus=args.gpus, port=args.port)
