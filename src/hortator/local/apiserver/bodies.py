@@ -19,9 +19,9 @@ from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request, Response
 
 __all__ = [
+    "MAX_BODY",
     "Accepted",
     "Format",
-    "MAX_BODY",
     "accepted",
     "decode",
     "encode",
@@ -146,6 +146,13 @@ def _load_json(body: bytes) -> Any:
         raise StatusError.bad_request(f"the body of the request is not valid JSON: {error}") from error
     except (RecursionError, UnicodeDecodeError) as error:
         raise StatusError.bad_request(f"the body of the request cannot be read: {error}") from error
+
+
+async def load_json(body: bytes) -> Any:
+    """Read JSON, in a thread where it is large. Raises 400 or 413."""
+    if len(body) > MAX_BODY:
+        raise StatusError.request_entity_too_large(f"limit is {MAX_BODY}")
+    return await asyncio.to_thread(_load_json, body) if large(body) else _load_json(body)
 
 
 def duplicate_keys(body: bytes) -> list[str]:

@@ -42,6 +42,8 @@ class Served:
     strategy: Strategy
     #: Compiled on first use.
     schema: Callable[[], Schema]
+    #: The same with metadata described, for apply.
+    apply_schema: Callable[[], Schema]
     custom: bool = False
     counts_generation: bool = True
     #: Turns an object of this resource, in any of its versions, into the version asked for.
@@ -138,6 +140,7 @@ class Catalog:
             storage,
             conversion.stored_version(kind.group, kind.plural, kind.api_version),
             strategy_for(kind),
+            lambda: scheme.schema(kind),
             lambda: scheme.schema(kind),
             counts_generation=storage not in _NO_GENERATION,
         )

@@ -7,13 +7,13 @@ of a deleted definition is :mod:`.crd_cleanup`'s.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery.fielderrors import FieldError
-from hortator.apimachinery.meta import name_of, namespace_of
+from hortator.apimachinery.meta import name_of
 from hortator.apimachinery.schema import Schema, compile_schema
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.scheme.kinds import Subresource
@@ -25,8 +25,6 @@ from .jsonpath import compile_path, simple_path
 from .storage import DELETED, Event, Storage
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CustomStrategy", "Definitions", "is_established", "served_by"]
-
-log = logging.getLogger(__name__)
 
 Object = dict[str, Any]
 
@@ -135,8 +133,8 @@ def is_established(crd: Mapping[str, Any]) -> bool:
     return any(entry.get("type") == "Established" and entry.get("status") == "True" for entry in conditions)
 
 
-def served_by(crd: Object) -> tuple[Served, ...]:
-    """Return every served version of a definition that has been accepted."""
+def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Served, ...]:
+    """Return every version of a definition that has been accepted; ``resolve`` gives built-in definitions."""
     spec = crd["spec"]
     group, names = spec["group"], spec["names"]
     namespaced = spec["scope"] == "Namespaced"
@@ -171,6 +169,7 @@ def served_by(crd: Object) -> tuple[Served, ...]:
                 stored,
                 CustomStrategy(kind, schema, version),
                 lambda schema=schema: schema,
+                _described(raw, resolve),
                 custom=True,
                 scale_paths=None
                 if scale is None
@@ -196,6 +195,19 @@ def _subresources(
     if "status" in declared:
         found.append(Subresource("status", group, version, kind, verbs))
     return tuple(found)
+
+
+def _described(raw: Mapping[str, Any], resolve: Callable[[str], dict[str, Any]]) -> Callable[[], Schema]:
+    """Return how to get the schema with metadata in it, whose lists merge as in built-in kinds."""
+
+    @functools.cache
+    def schema() -> Schema:
+        metadata = {"$ref": "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"}
+        return compile_schema(
+            {**raw, "properties": {**(raw.get("properties") or {}), "metadata": metadata}}, resolve
+        )
+
+    return schema
 
 
 class Definitions:
@@ -225,7 +237,7 @@ class Definitions:
         self._serve(event.item.name, new)
 
     def _serve(self, name: str, crd: Object) -> None:
-        versions = served_by(crd) if is_established(crd) else ()
+        versions = served_by(crd, self._catalog.scheme.definition) if is_established(crd) else ()
         self._catalog.set_custom(name, versions)
         for served in versions:
             if served.stored_as == served.kind.api_version:

@@ -12,7 +12,6 @@ import logging
 import os
 import socket
 import ssl
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
@@ -188,8 +187,8 @@ class HttpServer:
         raw_path, _, raw_query = received.raw_path.partition("?")
         hijacked: list[RawStream] = []
 
-        async def hijack(headers: Sequence[tuple[str, str]]) -> RawStream:
-            stream = _take_over(received, headers)
+        async def hijack() -> RawStream:
+            stream = _take_over(received)
             hijacked.append(stream)
             return stream
 
@@ -262,17 +261,15 @@ async def _converse(received: web.BaseRequest, response: Response) -> web.Stream
     return answer
 
 
-def _take_over(received: web.BaseRequest, headers: Sequence[tuple[str, str]]) -> RawStream:
-    """Answer 101 and take the connection away from HTTP."""
+def _take_over(received: web.BaseRequest) -> RawStream:
+    """Take the connection away from HTTP; whoever gets it answers on it."""
     transport = received.transport
     if transport is None:
         raise ConnectionResetError("the peer has gone")
-    lines = ["HTTP/1.1 101 Switching Protocols", *(f"{name}: {value}" for name, value in headers), "", ""]
     protocol = received.protocol
     tail = bytes(getattr(protocol, "_message_tail", b""))
     stream = RawStream(cast(asyncio.Transport, transport), protocol, tail)
     transport.set_protocol(stream)
-    transport.write("\r\n".join(lines).encode("latin-1"))
     transport.resume_reading()
     return stream
 

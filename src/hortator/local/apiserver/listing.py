@@ -149,7 +149,7 @@ def selection(call: Call) -> Selection:
     if fields is not None:
         supported = call.served.strategy.fields({"metadata": {}})
         for requirement in fields.requirements:
-            if requirement.key not in supported and requirement.key not in (
+            if requirement.field not in supported and requirement.field not in (
                 "metadata.name",
                 "metadata.namespace",
             ):
@@ -157,7 +157,7 @@ def selection(call: Call) -> Selection:
                 raise StatusError.bad_request(
                     f"Unable to find {go_quote(f'{kind.api_version}, Resource={kind.plural}')} that match label "
                     f"selector {go_quote(labels_text)}, field selector {go_quote(fields_text)}: "
-                    f"field label not supported: {requirement.key}"
+                    f"field label not supported: {requirement.field}"
                 )
     return Selection(call.namespace, "", labels, fields)
 

@@ -7,10 +7,7 @@ upstream (apiserver 1.36): 415 for a kind of patch that the resource does not ha
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
-
-import msgspec
 
 from hortator.apimachinery import patches, strategic
 from hortator.apimachinery.fielderrors import go_quote
@@ -65,22 +62,12 @@ async def patch_object(registry: Registry, call: Call, *, subresource: str = "")
                 bare=True,
             )
         )
-    body = await _load(call)
+    body = await bodies.load_json(call.request.body)
 
     def produce(old: Object) -> Object:
         return read_patched(registry, call, patched(call, kind, old, body), old)
 
     return await registry.update(call, produce, subresource=subresource)
-
-
-async def _load(call: Call) -> Any:
-    def load() -> Any:
-        try:
-            return msgspec.json.decode(call.request.body)
-        except (msgspec.DecodeError, RecursionError) as error:
-            raise StatusError.bad_request(f"error decoding patch: {error}") from error
-
-    return await asyncio.to_thread(load) if bodies.large(call.request.body) else load()
 
 
 def patched(call: Call, kind: str, old: Object, body: Any) -> Object:

@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hortator.apimachinery import fielderrors
-from hortator.apimachinery.fielderrors import FieldError
+from hortator.apimachinery.fielderrors import FieldError, go_quote
 from hortator.apimachinery.status import StatusError
 
 from . import deletion, management, objects
 from .admission.plugin import CREATE, DELETE, UPDATE, Attempt, Chain
+from .authorization import Attributes, Authorizer
 from .bodies import decode
 from .catalog import Catalog, Served
 from .context import Call
 from .deletion import DeleteOptions
+from .scheme import DecodeError
 from .storage import Item, Key, Stale, Storage
 
 __all__ = ["Registry", "Result"]
@@ -43,10 +45,11 @@ class Result:
 class Registry:
     """The verbs over one storage."""
 
-    def __init__(self, storage: Storage, catalog: Catalog, admission: Chain) -> None:
+    def __init__(self, storage: Storage, catalog: Catalog, admission: Chain, authorizer: Authorizer) -> None:
         self.storage = storage
         self.catalog = catalog
         self.admission = admission
+        self.authorizer = authorizer
 
     async def body(self, call: Call) -> Object:
         """Read the request's body as an object of the call's resource; add warnings to the call.
@@ -62,6 +65,29 @@ class Registry:
         )
         return self.read(call, body, duplicates)
 
+    async def body_of(self, api_version: str, kind: str, call: Call) -> Object:
+        """Read the request's body as an object of a kind that is no resource of its own (Scale, TokenRequest)."""
+        scheme = self.catalog.scheme
+        body = await decode(call.request, protobuf=scheme.decode_protobuf) if call.request.body else {}
+        if not isinstance(body, dict):
+            raise StatusError.bad_request(f"the body must be a {kind}")
+        given = (body.get("apiVersion") or api_version, body.get("kind") or kind)
+        definition = scheme.definition_name(api_version, kind)
+        if given != (api_version, kind) or definition is None:
+            raise StatusError.bad_request(
+                f"the object provided is {given[0]}, Kind={given[1]}, not {api_version}, Kind={kind}"
+            )
+        try:
+            obj, unknown = scheme.decode(definition, body)
+        except DecodeError as error:
+            raise StatusError.bad_request(
+                f"{kind} in version {go_quote(api_version)} cannot be handled as a {kind}: {error.message}"
+            ) from error
+        if unknown and call.field_validation == "Strict":
+            problems = ", ".join(f"unknown field {go_quote(path)}" for path in unknown)
+            raise StatusError.bad_request(f"strict decoding error: {problems}")
+        return obj
+
     def read(self, call: Call, body: Any, duplicates: Sequence[str] = ()) -> Object:
         """Make an object of the call's resource from a decoded body, as ``fieldValidation`` says."""
         obj, unknown = objects.read(call.served, body, self.catalog.scheme)
@@ -73,7 +99,7 @@ class Registry:
                 call.warnings.extend(objects.warn_of_unknown(unknown, duplicates))
         return obj
 
-    async def create(self, call: Call, obj: Object) -> Result:
+    async def create(self, call: Call, obj: Object, *, track: bool = True) -> Result:
         """Store a new object. Raises 409 when the name is taken, 422 when it breaks rules, 403 by admission."""
         served = call.served
         metadata = obj["metadata"]
@@ -87,14 +113,14 @@ class Registry:
                 name = objects.generate_name(metadata["generateName"])
                 candidate = {**obj, "metadata": {**obj["metadata"], "name": name}}
             try:
-                return await self._create(call, candidate)
+                return await self._create(call, candidate, track=track)
             except Stale as stale:
                 taken = stale.key.name
         if generated:
             raise StatusError.generate_name_conflict(served.plural, served.group, taken)
         raise StatusError.already_exists(served.plural, served.group, taken)
 
-    async def _create(self, call: Call, obj: Object) -> Result:
+    async def _create(self, call: Call, obj: Object, *, track: bool) -> Result:
         served, strategy = call.served, call.served.strategy
         obj = objects.begin_create(
             obj, now=call.now, counts_generation=served.counts_generation and "spec" in obj
@@ -120,7 +146,8 @@ class Registry:
         self._refuse(served, obj, strategy.validate(obj))
         attempt.obj = obj
         await self.admission.validate(attempt)
-        obj = management.track(None, obj, served, manager=call.field_manager, now=call.now)
+        if track:
+            obj = management.track(None, obj, served, manager=call.field_manager, now=call.now)
         key = Key(served.storage, call.namespace, obj["metadata"]["name"])
         item = await self._write(call, key, obj, expected=None)
         return Result(item, created=True)
@@ -150,8 +177,12 @@ class Registry:
             if item is None:
                 if create is None:
                     raise call.not_found(name)
+                info = call.info
+                self.authorizer.require(
+                    call.user, Attributes("create", info.group, info.resource, "", info.namespace, name)
+                )
                 try:
-                    return await self.create(call, create())
+                    return await self.create(call, create(), track=track)
                 except StatusError as error:
                     if error.reason == "AlreadyExists":
                         continue

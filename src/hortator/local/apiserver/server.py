@@ -8,6 +8,7 @@ checks as anybody.
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,16 +18,25 @@ from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.kube.http import Request, Response
 from hortator.local.streams import Connector
 
+from .admission.accounts import ServiceAccounts
+from .admission.escalation import Escalation
+from .admission.namespaces import NamespaceLifecycle
 from .admission.plugin import Chain
+from .admission.pods import DefaultTolerations, Priorities
 from .authentication import Authenticator
+from .authorization import Attributes, Authorizer
 from .bodies import JSON_HEADERS, encode
+from .bootstrap import bootstrap
 from .catalog import Catalog
 from .context import Call, User
 from .crd_strategy import CrdStrategy
 from .crds import CRDS, Definitions
 from .handlers.documents import Documents
 from .handlers.pods import Pods
-from .handlers.resources import Resources, Subresource
+from .handlers.resources import Resources
+from .handlers.reviews import Reviews
+from .handlers.scale import Scales
+from .impersonation import impersonated
 from .journal import Journal, JournalError
 from .registry import Registry
 from .requests import RequestInfo, parse
@@ -34,6 +44,7 @@ from .scheme import Kind, load_scheme
 from .storage import Storage
 from .strategies import strategy_for
 from .strategies.base import Strategy
+from .tokens import Tokens
 
 __all__ = ["ApiServer"]
 
@@ -47,7 +58,8 @@ class ApiServer:
     """One small cluster's API.
 
     ``journal`` is the file that keeps the objects, or None to keep them in memory only. ``connector`` returns how to reach
-    a node by its name. Opening the journal happens in :meth:`start`, which raises its errors.
+    a node by its name. ``signing_key`` is the secret that ServiceAccount tokens are signed with; it must stay the same over
+    restarts, or tokens end with the process (the default). Opening the journal happens in :meth:`start`.
     """
 
     def __init__(
@@ -56,11 +68,13 @@ class ApiServer:
         journal: Path | None,
         owner_token: str,
         connector: Callable[[str], Connector | None],
+        signing_key: bytes | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._journal_path = journal
         self._owner_token = owner_token
         self._connector = connector
+        self._signing_key = signing_key or secrets.token_bytes(32)
         self._now = now
         self._started = False
 
@@ -69,21 +83,42 @@ class ApiServer:
         journal = Journal(self._journal_path) if self._journal_path is not None else None
         self.catalog = Catalog(load_scheme(), self._strategy)
         self.storage = Storage(journal)
-        # Custom kinds first: the selectable fields of their objects follow from them.
         self.storage.load(self._describe)
         self._definitions = Definitions(self.catalog, self.storage)
         self._definitions.begin()
-        self.registry = Registry(self.storage, self.catalog, Chain())
-        self._authenticator = Authenticator(self._owner_token)
+        self.tokens = Tokens(self._signing_key, self.storage, self._now)
+        self.authorizer = Authorizer(self.storage)
+        self._authenticator = Authenticator(self._owner_token, self.tokens)
+        self.registry = Registry(self.storage, self.catalog, self._admission(), self.authorizer)
         self._documents = Documents(self.catalog, kubernetes=KUBERNETES)
-        self._resources = Resources(self.registry, self._subresources())
+        pods = Pods(self.registry, self._connector, self.authorizer)
+        reviews = Reviews(self.registry, self._authenticator, self.authorizer, self.tokens)
+        self._reviews = reviews.kinds()
+        scale = Scales(self.registry).answer
+        subresources = {**pods.subresources(), **reviews.subresources(), ("", "scale"): scale}
+        self._resources = Resources(self.registry, subresources)
+        await bootstrap(self.storage, self.catalog, self._now())
         self._started = True
 
     async def stop(self) -> None:
-        """End every watch and stream, commit what is on its way and close the journal."""
+        """End every watch, commit what is on its way and close the journal. Repeated calls do nothing."""
+        if not self._started:
+            return
         self._started = False
+        self.storage.end_watches()
         await self.storage.settled()
         self.storage.close()
+
+    def _admission(self) -> Chain:
+        return Chain(
+            (
+                NamespaceLifecycle(self.storage),
+                ServiceAccounts(self.storage),
+                DefaultTolerations(),
+                Priorities(self.storage),
+                Escalation(self.authorizer),
+            )
+        )
 
     async def handle(self, request: Request) -> Response:
         """Answer a request. Never raises for anything that a client did."""
@@ -92,12 +127,16 @@ class ApiServer:
             if not self._started:
                 raise StatusError.service_unavailable("the API server is not running")
             info = parse(request)
-            user = self._authenticator.authenticate(request)
-            await self._authorize(user, info, request)
+            user = self._impersonated(self._authenticator.authenticate(request), request)
+            self._authorize(user, info)
             if not info.is_resource:
                 return self._documents.answer(request)
             call = self._call(request, info, user)
-            response = await self._resources.answer(call)
+            review = self._reviews.get(call.served.storage)
+            if review is not None and info.verb == "create" and not info.name:
+                response = await review(call)
+            else:
+                response = await self._resources.answer(call)
         except StatusError as error:
             response = status_response(error.status)
         except ExceptionGroup as group:
@@ -125,8 +164,19 @@ class ApiServer:
             raise StatusError.unknown_path()
         return Call(request, info, user, served, self._now())
 
-    async def _authorize(self, user: User, info: RequestInfo, request: Request) -> None:
-        pass
+    def _authorize(self, user: User, info: RequestInfo) -> None:
+        """Raise 403 unless the user may do this."""
+        if info.is_resource:
+            wanted = Attributes(
+                info.verb, info.group, info.resource, info.subresource, info.namespace, info.name
+            )
+        else:
+            wanted = Attributes(info.verb, path=info.path)
+        self.authorizer.require(user, wanted)
+
+    def _impersonated(self, user: User, request: Request) -> User:
+        """Return the user that the request is made for, if the one who asks may ask for others."""
+        return impersonated(user, request, self.authorizer) if "impersonate-user" in request.headers else user
 
     def _strategy(self, kind: Kind) -> Strategy:
         if f"{kind.group}/{kind.plural}" == CRDS:
@@ -145,9 +195,6 @@ class ApiServer:
     def _describe(self, resource: str, obj: dict[str, Any]) -> Mapping[str, str]:
         served = self.catalog.stored(resource)
         return served.strategy.fields(obj) if served is not None else {}
-
-    def _subresources(self) -> Mapping[tuple[str, str], Subresource]:
-        return Pods(self.registry, self._connector).subresources()
 
 
 def status_response(status: ApiStatus) -> Response:

@@ -370,6 +370,14 @@ class Storage:
         # Shielded: a client that goes away must not undo the bookkeeping of a write that is on its way to the disk.
         return await asyncio.shield(future)
 
+    def end_watches(self) -> None:
+        """Tell every reader that can be stopped to stop."""
+        for collection in self._collections.values():
+            for reader in tuple(collection.readers):
+                stop = getattr(reader, "stop", None)
+                if stop is not None:
+                    stop()
+
     async def settled(self) -> None:
         """Return when no write is on its way to the journal any more."""
         while self._pending:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.meta import parse_time, rfc3339
 from hortator.apimachinery.status import StatusError
-from hortator.kube.http import ByteStream, Duplex, Request, Response
+from hortator.kube.http import Duplex, Request, Response
 from hortator.local.streams import Connector, ContainerNotFound, LogOptions, NotRunning, Session
 
+from ..authorization import Attributes, Authorizer
 from ..bodies import decode, json_response
 from ..context import Call
 from ..deletion import DeleteOptions
 from ..registry import Registry
 from ..requests import boolean
 from ..streams import channels, command, port_forward
+from ..streams.channels import ByteStream
 from .resources import Subresource
 
 __all__ = ["Pods"]
@@ -27,9 +29,12 @@ Object = dict[str, Any]
 class Pods:
     """The handlers of pod subresources. ``connector`` returns how to reach a node by its name."""
 
-    def __init__(self, registry: Registry, connector: Callable[[str], Connector | None]) -> None:
+    def __init__(
+        self, registry: Registry, connector: Callable[[str], Connector | None], authorizer: Authorizer
+    ) -> None:
         self._registry = registry
         self._connector = connector
+        self._authorizer = authorizer
 
     def subresources(self) -> Mapping[tuple[str, str], Subresource]:
         """Return what these handlers answer."""
@@ -126,6 +131,7 @@ class Pods:
 
     async def exec(self, call: Call) -> Response:
         """Run a command in a container."""
+        self._may_connect(call)
         request = call.request
         arguments = request.params("command")
         if not arguments:
@@ -140,6 +146,7 @@ class Pods:
 
     async def attach(self, call: Call) -> Response:
         """Join a container's own streams."""
+        self._may_connect(call)
         pod, container, wanted = self._target(call)
         node = self._node(pod)
 
@@ -150,6 +157,7 @@ class Pods:
 
     async def forward(self, call: Call) -> Response:
         """Connect to a pod's ports."""
+        self._may_connect(call)
         request = call.request
         pod = self._pod(call)
         node = self._node(pod)
@@ -202,6 +210,13 @@ class Pods:
             raise
         await command.over_spdy(stream, session, wanted)
         return Response(200)
+
+    def _may_connect(self, call: Call) -> None:
+        """Raise 403 unless the user may create this subresource: a WebSocket comes as GET, and reading is not enough."""
+        info = call.info
+        if info.verb == "get":
+            wanted = Attributes("create", "", "pods", info.subresource, info.namespace, info.name)
+            self._authorizer.require(call.user, wanted)
 
     def _pod(self, call: Call) -> Object:
         item = self._registry.storage.get("/pods", call.namespace, call.info.name)
@@ -280,9 +295,13 @@ async def _hijack(request: Request, known: tuple[str, ...]) -> ByteStream:
             "",
             f"unable to negotiate protocol: client supports {offered}, server supports {list(known)}",
         )
-    return await request.hijack(
-        (("Connection", "Upgrade"), ("Upgrade", "SPDY/3.1"), ("X-Stream-Protocol-Version", protocol))
+    stream = cast(ByteStream, await request.hijack())
+    head = (
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: SPDY/3.1\r\n"
+        f"X-Stream-Protocol-Version: {protocol}\r\n\r\n"
     )
+    await stream.write(head.encode("ascii"))
+    return stream
 
 
 def _container(pod: Object, wanted: str) -> str:

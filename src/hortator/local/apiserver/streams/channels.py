@@ -7,10 +7,21 @@ speak them; version 5 also carries SPDY as bytes for port-forward.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from hortator.kube.http import Duplex, Request
 
-__all__ = ["CLOSE", "ERROR", "RESIZE", "STDIN", "MessageBytes", "agree", "wants_spdy", "wants_websocket"]
+__all__ = [
+    "CLOSE",
+    "ERROR",
+    "RESIZE",
+    "STDIN",
+    "ByteStream",
+    "MessageBytes",
+    "agree",
+    "wants_spdy",
+    "wants_websocket",
+]
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
 CLOSE = 255
@@ -33,6 +44,19 @@ def agree(request: Request, known: Sequence[str]) -> str:
     """Return the first subprotocol of the client's that is known, or nothing."""
     offered = [part.strip() for part in request.headers.get("sec-websocket-protocol", "").split(",")]
     return next((protocol for protocol in offered if protocol in known), "")
+
+
+class ByteStream(Protocol):
+    """A two-way stream of bytes: a connection that left HTTP behind, or its likeness over WebSocket messages."""
+
+    async def read(self) -> bytes:
+        """Return what has arrived, at least a byte; nothing when the peer has ended."""
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes; waits while the peer is slow. Raises ``ConnectionError`` when the peer has gone."""
+
+    async def close(self) -> None:
+        """Close the connection after what was written; repeated calls do nothing."""
 
 
 class MessageBytes:

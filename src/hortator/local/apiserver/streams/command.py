@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
-from hortator.kube.http import ByteStream, Duplex
+from hortator.kube.http import Duplex
 from hortator.local.streams import STDERR, STDOUT, Session
 
 from . import channels
+from .channels import ByteStream
 from .spdy import SpdyConnection, SpdyStream
 
 __all__ = ["SPDY_PROTOCOLS", "WEBSOCKET_PROTOCOLS", "Wanted", "over_spdy", "over_websocket"]

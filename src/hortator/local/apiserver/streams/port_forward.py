@@ -12,9 +12,10 @@ import contextlib
 import struct
 from collections.abc import Awaitable, Callable, Sequence
 
-from hortator.kube.http import ByteStream, Duplex
+from hortator.kube.http import Duplex
 from hortator.local.streams import NotRunning, Session
 
+from .channels import ByteStream
 from .spdy import SpdyConnection, SpdyStream
 
 __all__ = ["CHANNEL_PROTOCOLS", "SPDY_PROTOCOL", "TUNNEL_PROTOCOL", "over_channels", "over_spdy"]
