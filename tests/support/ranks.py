@@ -19,6 +19,7 @@ from hortator.jobs.context import Context, capture, encode
 from hortator.jobs.tagged import Decoder, Exit, Other, Output, Start
 
 JOBS = Path(hortator.jobs.__file__).parent
+ROOT = [f"{p}_ALLOW_RUN_AS_ROOT{s}" for p in ("PRTE", "OMPI") for s in ("", "_CONFIRM")]
 START = [sys.executable, "-I", "-S", str(JOBS / "start.py")]
 
 AGENT = """#!/bin/sh
@@ -105,7 +106,10 @@ class RanksJob:
             "HORT_COLLECT": "1",
             "HORT_EXPECT_RANKS": str(ranks),
             "HORT_CPUS_PER_RANK": "1",
-            "HORT_ONE_MACHINE": "1",
+            "OMPI_MCA_btl": "^ofi",
+            "OMPI_MCA_coll": "^han",
+            "FI_PROVIDER": "tcp",
+            **(dict.fromkeys(ROOT, "1") if os.geteuid() == 0 else {}),
             **({"HORT_STDIN": "1"} if stdin else {}),
             **(pod or {}),
         }
@@ -132,6 +136,7 @@ class RanksJob:
                 self.collectors[name] = subprocess.Popen([*START, "collector"], stdout=log, env=env)
         env = {
             **self.common,
+            "HOSTNAME": "launcher",
             "HORT_RUN_DIR": str(self.base / "launcher" / "run"),
             "PRTE_MCA_prte_default_hostfile": str(self.base / "hosts"),
             "PRTE_MCA_plm_ssh_agent": str(self.base / "agent"),

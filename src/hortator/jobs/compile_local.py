@@ -232,7 +232,6 @@ def _environment(job: Job, layout: Layout, *, enter: str) -> list[dict[str, Any]
             "HORT_ENTER": enter,
             "HORT_COLLECT": "1",
             "HORT_EXPECT_RANKS": str(job.ranks),
-            "HORT_ONE_MACHINE": "1",
         }
         if job.mpi is not None:
             values["HORT_MPI"] = job.mpi

@@ -4,7 +4,7 @@ Enough of ELF (64 and 32 bits, little endian) and of glibc's rules for finding l
 RUNPATH, ``ld.so.cache``, the default folders. Few imports, because the launcher reads ELF before each job.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH120
 # pathlib alone would double the start-up time.
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ what ``context.py`` encoded; without it ``$HORT_CONTEXT_FILE`` names it. Standar
 it stands in front of every daemon that mpirun starts. What is in the context, and why, is ``context.py``'s.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH118
 # pathlib alone would double the start-up time.
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STALE_KEPT = (b"PMIX_MCA_", b"PMIX_PREFIX", b"PMIX_INSTALL_PREFIX")
 JOB_NAMES = frozenset(
     b"HORT_RUN_DIR HORT_CONTEXT_FILE HORT_ENTER HORT_JOB_ID HORT_RANK HORT_LOCAL_RANK HORT_RANKS HORT_WORKER HORT_NODE"
     b" HORT_CPUS HORT_STDIN HORT_COLLECT HORT_EXPECT_RANKS HORT_CPUS_PER_RANK HORT_GPUS_PER_RANK HORT_MPI HORT_ENV"
-    b" HORT_ENV_UNSET HORT_API_SOCKET HORT_OVERSUBSCRIBED".split()
+    b" HORT_ENV_UNSET HORT_API_SOCKET HORT_OVERSUBSCRIBED HORT_SERVICE_ACCOUNT_DIR".split()
 )
 # Added by whoever launches where the caller did not set them himself.
 LAUNCH_PREFIXES = (
@@ -60,7 +60,7 @@ SHELL_NAMES = frozenset(
     b"_ PWD OLDPWD SHLVL PPID IFS OPTIND OPTARG OPTERR PS1 PS2 PS4 LINENO UID EUID GROUPS RANDOM SECONDS ENV BASH_ENV"
     b" BASH BASHPID BASHOPTS SHELLOPTS HISTCMD FUNCNAME DIRSTACK POSIXLY_CORRECT FUNCNEST MAIL MAILPATH MAILCHECK".split()
 )
-SHELL_ADDED = (b"_", b"PWD", b"OLDPWD", b"SHLVL")
+ADDED = (b"_", b"PWD", b"OLDPWD", b"SHLVL", b"DYLD_LIBRARY_PATH")  # the last is mpirun's, on any system
 MAX_STRING = (
     131072 - 16
 )  # Linux: one string of an environment or argument list (MAX_ARG_STRLEN), less our name
@@ -163,7 +163,7 @@ def merged(caller: dict[bytes, bytes], pod: dict[bytes, bytes]) -> dict[bytes, b
     if b"HORT_GPUS_PER_RANK" in pod and b"CUDA_VISIBLE_DEVICES" in pod:
         result[b"CUDA_VISIBLE_DEVICES"] = pod[b"CUDA_VISIBLE_DEVICES"]
     odd = [n + b"=" + v for n, v in caller.items() if n in result and (n in SHELL_NAMES or not _plain(n))]
-    unset = [n for n in SHELL_ADDED if n not in caller]
+    unset = [n for n in ADDED if n not in caller]
     if odd:
         result[b"HORT_ENV"] = b" ".join(quote(entry) for entry in odd)
         if len(result[b"HORT_ENV"]) > MAX_STRING:

@@ -7,7 +7,7 @@ of its own). How workers are reached is the operator's (hostfile and agent in th
 with few imports: its start counts in every job.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH118, PTH120
 # pathlib alone would double the start-up time.
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ from hortator.jobs.mpi import (
     settings,
 )
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 __all__ = ["divide", "main", "read_hostfile"]
 
 HOSTFILES = (
@@ -50,6 +54,8 @@ OUTSIDE = {
     },
     INTEL: {"I_MPI_HYDRA_RMK": "user"},
 }
+#: Settings of the MPI library itself that the launch environment adds, for families whose mpirun does not forward them.
+FORWARDED = (b"I_MPI_", b"FI_", b"UCX_", b"MPICH_", b"MPIR_")
 KILL_SECONDS = 10
 
 
@@ -73,14 +79,18 @@ def read_hostfile(text: str) -> list[tuple[str, int]]:
 
 
 def divide(ranks: int, hosts: list[str]) -> list[tuple[str, int]]:
-    """Give each host its number of ranks: blocks that differ by one at most, longer ones first."""
+    """Give each host its number of ranks: blocks that differ by one at most.
+
+    Shorter ones first: where several workers share a host name, Open MPI 5 fails the other way round ("num local peers").
+    """
     each, more = divmod(ranks, len(hosts))
-    return [(host, each + (index < more)) for index, host in enumerate(hosts)]
+    return [(host, each + (index >= len(hosts) - more)) for index, host in enumerate(hosts)]
 
 
 def main(arguments: list[str]) -> None:
     """Entry point; see the module's docstring."""
     try:
+        pod_name = os.environ.get("HOSTNAME", "")
         context, environ = enter.enter(os.environ["HORT_CONTEXT_FILE"])
         split = arguments.index("--")
         command = [os.fsencode(word) for word in arguments[split + 1 :]] or context.argv
@@ -91,7 +101,7 @@ def main(arguments: list[str]) -> None:
             there = os.path.exists(program)
             reason = "not executable" if "/" in program and there else "no such program"
             enter.die(f"cannot run {program}: {reason}", 126 if there else 127)
-        line, slots, environ = prepare(command, environ)
+        line, slots, environ = prepare(command, environ, caller=context.environ, pod_name=pod_name)
     except (enter.BadContext, NoHosts, NoMpirun, WrongMpirun) as error:
         enter.die(str(error), 125)
     except (OSError, ValueError, KeyError) as error:
@@ -100,9 +110,13 @@ def main(arguments: list[str]) -> None:
 
 
 def prepare(
-    command: list[bytes], environ: dict[bytes, bytes]
+    command: list[bytes], environ: dict[bytes, bytes], *, caller: Mapping[bytes, bytes], pod_name: str
 ) -> tuple[list[bytes], list[tuple[str, int]], dict[bytes, bytes]]:
-    """Return mpirun's whole command line, the ranks of each host, and mpirun's environment."""
+    """Return mpirun's whole command line, the ranks of each host, and mpirun's environment.
+
+    ``caller`` is the environment that the workers' daemons start from, ``pod_name`` the host name that the launcher has
+    where it has one of its own.
+    """
     text = {os.fsdecode(name): os.fsdecode(value) for name, value in environ.items()}
     ranks = int(text["HORT_EXPECT_RANKS"])
     hosts: list[str] = []
@@ -115,25 +129,24 @@ def prepare(
         raise NoHosts("the launch environment names no workers (no hostfile of any MPI)")
     slots = divide(ranks, hosts)
     mpirun = find_mpirun([os.fsdecode(word) for word in command], text)
-    ours = settings(
-        mpirun,
-        run_dir=text["HORT_RUN_DIR"],
-        root=os.geteuid() == 0,
-        oversubscribed="HORT_OVERSUBSCRIBED" in text,
-        one_machine="HORT_ONE_MACHINE" in text,
-    )
     result = dict(environ)
-    for name, value in ours.items():
+    for name, value in settings(mpirun, oversubscribed="HORT_OVERSUBSCRIBED" in text).items():
         result.setdefault(os.fsencode(name), os.fsencode(value))
+    shared_name = len(hosts) > 1 and pod_name != os.uname().nodename
+    if shared_name and mpirun.family == OPENMPI and b"OMPI_MCA_btl" not in caller:
+        # Without a sandbox all workers have the machine's name, by which Open MPI's shared memory tells hosts apart: it
+        # crashes in Open MPI 4 and 5.
+        result[b"OMPI_MCA_btl"] = b"self,tcp"
     for name, value in OUTSIDE.get(mpirun.family, {}).items():
         result[os.fsencode(name)] = os.fsencode(value)
-    for name in HOSTFILES:
-        result.pop(os.fsencode(name), None)  # ours has the ranks of each host
+    for name in (*HOSTFILES, "I_MPI_PERHOST"):
+        result.pop(os.fsencode(name), None)  # our hostfile has the ranks of each host
+    forward = [os.fsdecode(name) for name in result if name not in caller and name.startswith(FORWARDED)]
     file = f"{text['HORT_RUN_DIR']}/hostfile"
     with open(file, "w", encoding="utf-8") as stream:
         stream.write(hostfile(mpirun, slots))
     wrapper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.sh")
-    line = mpirun_line(mpirun, ranks=ranks, hostfile=file)
+    line = mpirun_line(mpirun, ranks=ranks, hostfile=file, forward=forward)
     return [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
 
 

@@ -26,7 +26,7 @@ class NodeCapacity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The plan. All workers are alike, as an MPIJob's are; with uneven numbers the last ones hold one rank less."""
+    """The plan. All workers are alike, as an MPIJob's are; with uneven numbers the first ones hold one rank less."""
 
     workers: int
     slots: int

@@ -6,7 +6,7 @@ rules are ``mpi4py/_mpiabi.py``). A shell script that starts the program is not 
 that fits is ``mpi.py``'s.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH112, PTH119, PTH120, PTH208
 # pathlib alone would double the start-up time.
 from __future__ import annotations
 

@@ -5,21 +5,24 @@ one rank each and exits with 0. ``libmpi.py`` finds what the program loads; here
 what was seen), and the command line is written. No binding and no standard input: the wrapper sees to both.
 """
 
-# ruff: noqa: PTH
+# ruff: noqa: PTH110, PTH120
 # pathlib alone would double the start-up time.
 from __future__ import annotations
 
 import os
+import sys
 
 from hortator.jobs.libmpi import MPICH, OPENMPI, LibMpi, which
 
 __all__ = [
     "INTEL",
+    "Installation",
     "Mpirun",
     "NoMpirun",
     "WrongMpirun",
     "choose",
     "identify",
+    "installations",
     "mpirun_line",
     "nearby",
     "settings",
@@ -109,16 +112,19 @@ def nearby(library: LibMpi | None, environ: dict[str, str], *, own: str) -> list
     if library is not None and library.path is not None:
         names = ["mpirun", "mpiexec"]
         suffixed = ["mpirun.openmpi"] if library.family == OPENMPI else ["mpiexec.hydra", "mpirun.mpich"]
-        for base in {library.path: None, os.path.realpath(library.path): None}:
+        for base in (os.path.realpath(library.path), library.path):
+            # The real path, because /lib may be /usr/lib: Open MPI 4 takes its prefix from how it is called.
             prefix = os.path.dirname(os.path.dirname(base))
             for _ in range(3):  # lib/, lib/x86_64-linux-gnu/, lib/release/
                 paths += [
                     (f"{prefix}/bin/{name}", "beside the program's libmpi") for name in suffixed + names
                 ]
                 prefix = os.path.dirname(prefix)
+                if len(prefix) < 2:
+                    break
     for folder in environ.get("PATH", "").split(":"):
         for name in ("mpirun", "mpiexec", "mpiexec.hydra", "mpirun.openmpi", "mpirun.mpich"):
-            paths.append((f"{folder or '.'}/{name}", "on your PATH"))
+            paths.append((f"{os.path.realpath(folder or '.')}/{name}", "on your PATH"))
     paths.append((f"{own}/mpirun", "of hortator's own environment"))
     paths.append((f"{own}/mpiexec.hydra", "of hortator's own environment"))
     found: list[Mpirun] = []
@@ -162,8 +168,8 @@ def choose(library: LibMpi | None, mpiruns: list[Mpirun], *, asked: Mpirun | Non
     return next((m for m in fitting if m.major is None or m.major == library.major), fitting[0])
 
 
-def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str) -> list[str]:
-    """Return the command line up to the program."""
+def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str, forward: list[str]) -> list[str]:
+    """Return the command line up to the program. ``forward`` names variables of ours that the ranks need, too."""
     if mpirun.family == OPENMPI:
         line = [
             mpirun.path,
@@ -177,8 +183,10 @@ def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str) -> list[str]:
             "none",
         ]
         return [*line, "--stdin", "none"]
-    # The daemons have the caller's environment from their worker; ours, with the launcher's own values, stays here.
-    return [mpirun.path, "-f", hostfile, "-genvnone", "-n", str(ranks)]
+    # hydra would hand the launcher's whole environment to the ranks; theirs comes from their worker. Open MPI forwards
+    # what begins with OMPI_ by itself.
+    names = ["-genvlist", ",".join(forward)] if forward else ["-genvnone"]
+    return [mpirun.path, "-f", hostfile, *names, "-n", str(ranks)]
 
 
 def hostfile(mpirun: Mpirun, slots: list[tuple[str, int]]) -> str:
@@ -187,33 +195,55 @@ def hostfile(mpirun: Mpirun, slots: list[tuple[str, int]]) -> str:
     return "".join(form.format(host, count) for host, count in slots if count)
 
 
-def settings(
-    mpirun: Mpirun, *, run_dir: str, root: bool, oversubscribed: bool, one_machine: bool
-) -> dict[str, str]:
-    """Return variables for mpirun and its daemons; each is only set where the caller did not."""
+def settings(mpirun: Mpirun, *, oversubscribed: bool) -> dict[str, str]:
+    """Return variables for mpirun and the ranks; each is only set where nobody else has."""
     result: dict[str, str] = {}
     if mpirun.family == OPENMPI:
-        if root:
-            for family in ("PRTE", "OMPI"):
-                result[f"{family}_ALLOW_RUN_AS_ROOT"] = result[f"{family}_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
-        if mpirun.major == 5:
-            result["PRTE_MCA_prte_tmpdir_base"] = run_dir
-            result["PRTE_MCA_hwloc_default_binding_policy"] = "none"
-        else:
-            result["OMPI_MCA_orte_tmpdir_base"] = run_dir
-            result["OMPI_MCA_hwloc_base_binding_policy"] = "none"
-        if oversubscribed:
+        if oversubscribed:  # mpirun does not know: its slots are as many as the ranks
             result["OMPI_MCA_mpi_yield_when_idle"] = "1"
-        if one_machine:
-            # Looking for fabrics takes a second; han hangs when two workers of one rank share a machine.
-            result["OMPI_MCA_btl"] = "^ofi"
-            result["OMPI_MCA_coll"] = "^han"
     elif mpirun.family == INTEL:
         result["I_MPI_PIN"] = "off"
         if oversubscribed:
             result["I_MPI_THREAD_YIELD"] = "2"
-        if one_machine:
-            result["FI_PROVIDER"] = "tcp"
     else:
         result["HYDRA_BINDING"] = "none"
     return result
+
+
+class Installation:
+    """An MPI on this machine, for people: ``family`` in words, ``version`` (empty when unknown), path of its mpirun."""
+
+    __slots__ = ("family", "mpirun", "origin", "version")
+
+    def __init__(self, family: str, version: str, mpirun: str, origin: str) -> None:
+        self.family = family
+        self.version = version
+        self.mpirun = mpirun
+        self.origin = origin
+
+
+def installations(*, override: str | None, environ: dict[str, str]) -> list[Installation]:
+    """List the MPIs that a job would find, best first; with ``override`` (as ``--mpi``) only that one.
+
+    Raises :class:`NoMpirun` when ``override`` names none.
+    """
+    own = os.path.dirname(sys.executable)
+    found = [explicit(override, environ)] if override else nearby(None, environ, own=own)
+    return [
+        Installation(NAMES[mpirun.family], _version(mpirun), mpirun.path, mpirun.origin) for mpirun in found
+    ]
+
+
+def _version(mpirun: Mpirun) -> str:
+    """Ask an mpirun for its version: the first number in what ``--version`` says."""
+    import re
+    import subprocess
+
+    try:
+        said = subprocess.run(
+            [mpirun.path, "--version"], capture_output=True, text=True, timeout=10, check=False
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    number = re.search(r"\d+\.\d+(\.\d+)*", said) or re.search(r"20\d\d Update \d+", said)
+    return number[0] if number else ""
