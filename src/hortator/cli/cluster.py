@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hortator
@@ -77,17 +78,17 @@ def _lock(places: LocalPlaces) -> Iterator[None]:
         yield
 
 
-def _token(places: LocalPlaces) -> str:
-    """Return the owner's token, made once."""
+def _secret(path: Path) -> bytes:
+    """Return what an owner-only file keeps, made once: 32 random bytes as text."""
     try:
-        token = places.token_file.read_text().strip()
-        if token:
-            return token
+        kept = path.read_bytes().strip()
+        if kept:
+            return kept
     except FileNotFoundError:
         pass
-    token = secrets.token_urlsafe(32)
-    write_private(places.token_file, token.encode())
-    return token
+    fresh = secrets.token_urlsafe(32).encode()
+    write_private(path, fresh)
+    return fresh
 
 
 async def _serve(places: LocalPlaces, options: Options, ready: Ready, zygote: Zygote) -> int:
@@ -124,16 +125,22 @@ async def _running(
     from hortator.local.apiserver.server import ApiServer
     from hortator.local.controllers.run import build_controllers
     from hortator.local.node.agent import NodeAgent
+    from hortator.local.node.host import Host
     from hortator.local.scheduler.run import build_scheduler
     from hortator.operator.mpijob.launch import agent_command, local_machine_env
     from hortator.operator.mpijob.run import COMPONENT, build_mpijob
     from hortator.operator.mpijob.settings import Settings
 
-    token = _token(places)
+    token = _secret(places.token_file).decode()
     certs = await asyncio.to_thread(certificates.ensure, places.data / "tls")
     authority = certs.ca.read_text()
-    agents: dict[str, NodeAgent] = {}
-    server = ApiServer(journal=places.data / "journal.db", owner_token=token, connector=agents.get)
+    hosts: list[Host] = []
+    server = ApiServer(
+        journal=places.data / "journal.db",
+        owner_token=token,
+        signing_key=_secret(places.data / "signing-key"),
+        connector=lambda node: hosts[0].connector(node) if hosts else None,
+    )
     async with contextlib.AsyncExitStack() as ending:
         try:
             await server.start()
@@ -175,11 +182,26 @@ async def _running(
             launcher_env=local_machine_env(root=os.getuid() == 0),
         )
         build_mpijob(manager, recorder=Recorder(client, COMPONENT), settings=settings)
-        cpus = machine.cpus()
+        cpus, gpus = machine.cpus(), machine.gpus()
+        host = Host(
+            manager,
+            zygote=zygote,
+            recorder=Recorder(client, "hort-node"),
+            data_dir=places.data,
+            run_dir=places.run,
+            api_socket=places.socket,
+            api_address=("127.0.0.1", http.port),
+            gpus=[str(number) for number in range(options.gpus if options.gpus is not None else gpus)],
+        )
+        hosts.append(host)
+        capacity = {
+            "cpu": str(options.cpus or len(cpus)),
+            "memory": options.memory or f"{machine.memory_bytes() >> 10}Ki",
+        }
+        if options.gpus or (options.gpus is None and gpus):
+            capacity["nvidia.com/gpu"] = str(options.gpus if options.gpus is not None else gpus)
         for number in range(options.nodes):
-            name = f"node-{number + 1}" if options.nodes > 1 else "local"
-            agents[name] = NodeAgent(client, name=name, zygote=zygote)
-            manager.add_service(name, agents[name].run)
+            NodeAgent(host, name=f"node-{number + 1}" if options.nodes > 1 else "local", capacity=capacity)
 
         work = asyncio.create_task(manager.run(), name="cluster")
         ending.push_async_callback(_ended, work)

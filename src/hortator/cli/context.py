@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
         return 0
     now = os.environ.get("HORT_CONTEXT") or chosen_context() or LOCAL
     items = [item | {"chosen": item["name"] == now} for item in known]
-    rows = [["*" if item["name"] == now else "", item["name"], item["server"], item["source"]] for item in known]
+    rows = [
+        ["*" if item["name"] == now else "", item["name"], item["server"], item["source"]] for item in known
+    ]
     emit(args.output, items, rows=lambda wide: (["", "NAME", "SERVER", "FROM"], rows))
     return 0
 
