@@ -63,6 +63,12 @@ class Observed:
         return ended and bool(status.get("completionTime"))
 
     @property
+    def refused(self) -> bool:
+        """Whether the job ended because the API server refused an object of it."""
+        failed = conditions.find((self.job.status or {}).get("conditions"), api.FAILED) or {}
+        return failed.get("status") == "True" and failed.get("reason") == api.REASON_REFUSED
+
+    @property
     def launcher_may_run(self) -> bool:
         """Whether the start gate is open: at once, or once every worker of a job that may run is Ready."""
         if self.job.waits_for_workers:

@@ -163,7 +163,9 @@ def _restart_policy_notice(observed: Observed) -> tuple[Notice, ...]:
 
 def _clean_up(observed: Observed) -> Step:
     job, launcher = observed.job, observed.launcher
-    pods = cleanup.after_finish(job.clean_pod_policy, observed.workers.values())
+    # Nothing has ever run in the workers of a refused job, so there is nothing to keep.
+    policy = api.CLEAN_ALL if observed.refused else job.clean_pod_policy
+    pods = cleanup.after_finish(policy, observed.workers.values())
     changes: list[Change] = [Delete.of(resources.PODS, pod) for pod in pods]
     ttl = job.policy.ttl_seconds_after_finished
     if ttl is not None and launcher is not None and launcher_ended(launcher):
