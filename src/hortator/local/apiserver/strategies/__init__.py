@@ -40,6 +40,8 @@ STRATEGIES = {
     "clusterroles.rbac.authorization.k8s.io": "rbac:RoleStrategy",
     "rolebindings.rbac.authorization.k8s.io": "rbac:BindingStrategy",
     "clusterrolebindings.rbac.authorization.k8s.io": "rbac:BindingStrategy",
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": "webhook:WebhookStrategy",
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": "webhook:WebhookStrategy",
     "limitranges": "limits:LimitRangeStrategy",
     "resourcequotas": "limits:ResourceQuotaStrategy",
 }

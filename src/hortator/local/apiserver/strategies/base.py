@@ -96,6 +96,14 @@ class Strategy:
             result["status"] = new["status"]
         return result
 
+    def prepare_subresource(self, name: str, new: Object, old: Object) -> Object:
+        """Return what a write to a subresource stores: the old object with the part that is the
+        subresource's.
+
+        Kinds with subresources beside ``status`` that read and write the object itself override it.
+        """
+        return self.prepare_status(new, old) if name == "status" else self.prepare_update(new, old)
+
     @staticmethod
     def keep_status(new: Object, old: Object) -> Object:
         """Return ``new`` with the status of ``old``."""
@@ -120,6 +128,10 @@ class Strategy:
     def validate_status(self, new: Object, old: Object) -> list[FieldError]:
         """Return what is wrong with a write to ``status``."""
         return validate_metadata_update(new, old)
+
+    def validate_subresource(self, name: str, new: Object, old: Object) -> list[FieldError]:
+        """Return what is wrong with a write to a subresource."""
+        return self.validate_status(new, old) if name == "status" else self.validate_update(new, old)
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """Return what is wrong outside the metadata."""

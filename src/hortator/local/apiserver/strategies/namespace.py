@@ -45,8 +45,10 @@ class NamespaceStrategy(Strategy):
         """Return the new namespace with the old finalizers and status."""
         return {**super().prepare_update(new, old), "spec": old.get("spec") or {}}
 
-    def prepare_finalize(self, new: Object, old: Object) -> Object:
-        """Return what a write to ``finalize`` stores: the old namespace with the new finalizers."""
+    def prepare_subresource(self, name: str, new: Object, old: Object) -> Object:
+        """Return the old namespace with the new finalizers (``finalize``) or the new status."""
+        if name != "finalize":
+            return super().prepare_subresource(name, new, old)
         finalizers = (new.get("spec") or {}).get("finalizers")
         spec = {key: value for key, value in (old.get("spec") or {}).items() if key != "finalizers"}
         if finalizers:

@@ -12,6 +12,7 @@ from hortator.local.apiserver.scheme import load_scheme
 from hortator.local.apiserver.scheme.kinds import Kind
 from hortator.local.apiserver.strategies.ages import age
 from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Object, Strategy
+from hortator.local.apiserver.strategies.plain_defaults import DEFAULTS
 from hortator.local.apiserver.strategies.required import missing_fields
 from hortator.local.apiserver.strategies.templates import container_cells, format_labels, format_selector
 
@@ -31,6 +32,11 @@ class PlainStrategy(Strategy):
         super().__init__(kind)
         columns, self._cells = COLUMNS.get(kind.group_resource, ((), lambda _: []))
         self.columns = (NAME, *columns, AGE)
+
+    def default(self, obj: Object) -> Object:
+        """Return the object with upstream's defaults."""
+        fill = DEFAULTS.get(self.kind.group_resource)
+        return fill(obj) if fill else obj
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """Return an error for each required field that is absent."""
@@ -242,13 +248,5 @@ COLUMNS: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "volumeattributesclasses.storage.k8s.io": (
         (Column("DriverName"),),
         lambda obj: [obj.get("driverName") or ""],
-    ),
-    "mutatingwebhookconfigurations.admissionregistration.k8s.io": (
-        (Column("Webhooks", "integer"),),
-        lambda obj: [len(obj.get("webhooks") or ())],
-    ),
-    "validatingwebhookconfigurations.admissionregistration.k8s.io": (
-        (Column("Webhooks", "integer"),),
-        lambda obj: [len(obj.get("webhooks") or ())],
     ),
 }

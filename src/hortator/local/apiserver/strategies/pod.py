@@ -21,6 +21,7 @@ from hortator.local.apiserver.strategies.pod_validation import (
     check_ephemeral_update,
     check_pod,
     check_pod_update,
+    check_resize,
 )
 
 __all__ = ["PodStrategy"]
@@ -63,20 +64,22 @@ class PodStrategy(Strategy):
             status["conditions"] = [GATED]
         return {**obj, "spec": spec, "status": status}
 
-    def prepare_ephemeral(self, new: Object, old: Object) -> Object:
-        """Return what a write to ``ephemeralcontainers`` stores: the old pod with the new list."""
-        containers = (new.get("spec") or {}).get("ephemeralContainers") or []
-        spec = {**old["spec"], "ephemeralContainers": containers}
-        return {**old, "metadata": new.get("metadata") or {}, "spec": spec}
-
-    def prepare_resize(self, new: Object, old: Object) -> Object:
-        """Return what a write to ``resize`` stores: the old pod with new resources and resize policies."""
+    def prepare_subresource(self, name: str, new: Object, old: Object) -> Object:
+        """Return the old pod with new ephemeral containers, new resources or a new status."""
+        if name not in ("ephemeralcontainers", "resize"):
+            return super().prepare_subresource(name, new, old)
+        asked = new.get("spec") or {}
         spec = dict(old["spec"])
-        for key in ("containers", "initContainers"):
-            asked = {each.get("name"): each for each in (new.get("spec") or {}).get(key) or ()}
-            if spec.get(key):
-                spec[key] = [_resized(each, asked.get(each.get("name"))) for each in spec[key]]
-        return {**old, "metadata": new.get("metadata") or {}, "spec": spec}
+        if name == "ephemeralcontainers":
+            spec.pop("ephemeralContainers", None)
+            if asked.get("ephemeralContainers"):
+                spec["ephemeralContainers"] = asked["ephemeralContainers"]
+        else:
+            for key in ("containers", "initContainers"):
+                wanted = {each.get("name"): each for each in asked.get(key) or ()}
+                if spec.get(key):
+                    spec[key] = [_resized(each, wanted.get(each.get("name"))) for each in spec[key]]
+        return {**old, "metadata": _same_metadata(new, old), "spec": spec}
 
     def prepare_status(self, new: Object, old: Object) -> Object:
         """Return the old pod with the new status; its class of service stays."""
@@ -95,9 +98,13 @@ class PodStrategy(Strategy):
         """Return what is wrong with a change of a pod."""
         return check_pod_update(new, old)
 
-    def validate_ephemeral(self, new: Object, old: Object) -> list[FieldError]:
-        """Return what is wrong with a write to ``ephemeralcontainers``."""
-        return [*validate_metadata_update(new, old), *check_ephemeral_update(new, old)]
+    def validate_subresource(self, name: str, new: Object, old: Object) -> list[FieldError]:
+        """Return what is wrong with a write to ``ephemeralcontainers``, ``resize`` or ``status``."""
+        if name == "ephemeralcontainers":
+            return [*validate_metadata_update(new, old), *check_ephemeral_update(new, old)]
+        if name == "resize":
+            return [*validate_metadata_update(new, old), *check_resize(new, old)]
+        return super().validate_subresource(name, new, old)
 
     def validate_status(self, new: Object, old: Object) -> list[FieldError]:
         """Return what is wrong with a write to the status: ended containers stay ended, an end is final."""
@@ -137,6 +144,16 @@ class PodStrategy(Strategy):
         """Return whether the pod has run its course."""
         phase = (obj.get("status") or {}).get("phase")
         return {"Succeeded": SUCCEEDED, "Failed": FAILED}.get(str(phase), ())
+
+
+def _same_metadata(new: Object, old: Object) -> Object:
+    """Return the old metadata at the version that the new one names."""
+    metadata = dict(old.get("metadata") or {})
+    for key in ("resourceVersion", "managedFields"):
+        metadata.pop(key, None)
+        if key in (new.get("metadata") or {}):
+            metadata[key] = new["metadata"][key]
+    return metadata
 
 
 def _resized(container: Object, asked: Object | None) -> Object:

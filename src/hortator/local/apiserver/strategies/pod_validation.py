@@ -20,6 +20,7 @@ from hortator.apimachinery.names import (
 )
 from hortator.local.apiserver.strategies.checks import check_choice, check_ip, check_name
 from hortator.local.apiserver.strategies.pod_containers import check_containers, check_resources
+from hortator.local.apiserver.strategies.pod_quality import qos_class
 from hortator.local.apiserver.strategies.pod_scheduling import (
     check_added_tolerations,
     check_affinity,
@@ -30,7 +31,14 @@ from hortator.local.apiserver.strategies.pod_scheduling import (
 )
 from hortator.local.apiserver.strategies.pod_volumes import check_volumes
 
-__all__ = ["check_ephemeral_update", "check_pod", "check_pod_spec", "check_pod_update", "check_template"]
+__all__ = [
+    "check_ephemeral_update",
+    "check_pod",
+    "check_pod_spec",
+    "check_pod_update",
+    "check_resize",
+    "check_template",
+]
 
 Object = Mapping[str, Any]
 
@@ -258,6 +266,31 @@ def check_ephemeral_update(new: Object, old: Object) -> list[FieldError]:
         elif after[name] != container:
             words = f'existing ephemeral containers "{name}" may not be changed\n'
             errors.append(forbidden(path, words + _difference(container, after[name])))
+    return errors
+
+
+def check_resize(new: Object, old: Object) -> list[FieldError]:
+    """Return what is wrong with a change of the resources of a running pod (KEP-1287)."""
+    after, before = new.get("spec") or {}, old.get("spec") or {}
+    errors = check_pod_spec(after, SPEC)
+    if qos_class(after) != (old.get("status") or {}).get("qosClass", qos_class(before)):
+        words = "Pod QOS Class may not change as a result of resizing"
+        errors.append(invalid(SPEC, qos_class(after), words))
+    for key in ("containers", "initContainers"):
+        for index, (container, was) in enumerate(
+            zip(after.get(key) or (), before.get(key) or (), strict=False)
+        ):
+            here = SPEC.child(key).index(index).child("resources")
+            for part in ("requests", "limits"):
+                now_asked = (container.get("resources") or {}).get(part) or {}
+                asked = (was.get("resources") or {}).get(part) or {}
+                for name in sorted({*now_asked, *asked}):
+                    if now_asked.get(name) != asked.get(name) and name not in ("cpu", "memory"):
+                        words = "only cpu and memory resources are mutable"
+                        errors.append(forbidden(here.child(part).key(name), words))
+                    elif name not in now_asked:
+                        words = f"resource {part} cannot be removed"
+                        errors.append(forbidden(here.child(part).key(name), words))
     return errors
 
 

@@ -21,7 +21,7 @@ from hortator.apimachinery.fielderrors import (
 from hortator.apimachinery.names import dns1123_label
 from hortator.apimachinery.quantity import Quantity, parse
 from hortator.local.apiserver.strategies.checks import check_file_mode, check_local_path, check_name
-from hortator.local.apiserver.strategies.pod_containers import check_downward_field, check_downward_resource
+from hortator.local.apiserver.strategies.pod_environment import check_downward_field, check_downward_resource
 
 __all__ = ["check_volumes"]
 
