@@ -1,2 +1,1 @@
-"""The nodes of the local cluster: pods as process trees.
-"""
+"""The nodes of the local cluster: pods as process trees."""

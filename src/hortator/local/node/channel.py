@@ -142,12 +142,17 @@ class AsyncChannel:
         if self._sock.fileno() < 0:
             raise ConnectionResetError("the channel is closed")
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        add(self._sock, lambda: ready.done() or ready.set_result(None))
+        add(self._sock, _settle, ready)
         try:
             await ready
         finally:
             if self._sock.fileno() >= 0:
                 remove(self._sock)
+
+    def close_writing(self) -> None:
+        """Tell the peer that nothing more will be sent."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket; a waiting ``receive`` must be cancelled first."""
@@ -155,3 +160,8 @@ class AsyncChannel:
             with contextlib.suppress(OSError):
                 self._sock.shutdown(socket.SHUT_RDWR)
             self._sock.close()
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -11,6 +11,9 @@ It talks to the agent over its control socket. Requests: ``exec`` (descriptors f
 zygote goes away, everything here ends.
 """
 
+# Strings and calls of os: this is on the way of every start, where pathlib costs.
+# ruff: noqa: PTH103, PTH112, PTH208
+
 from __future__ import annotations
 
 import contextlib
@@ -21,7 +24,7 @@ import socket
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import process, syscalls
+from . import process
 from .channel import Channel, Message
 from .process import Identity, StartFailed
 from .pump import Pump
@@ -106,7 +109,9 @@ class _Init:
         spec = self._spec
         identity = spec.get("identity") or {}
         self._identity = Identity(
-            identity.get("uid"), identity.get("gid"), tuple(identity["groups"]) if "groups" in identity else None
+            identity.get("uid"),
+            identity.get("gid"),
+            tuple(identity["groups"]) if "groups" in identity else None,
         )
         cwd = spec["cwd"]
         if not os.path.isdir(cwd):
@@ -209,7 +214,9 @@ class _Init:
             if pid == self._main:
                 self._status = status
             elif pid in self._execs:
-                self._tell({"event": "exec-exited", "id": self._execs.pop(pid), "code": process.exit_code(status)})
+                self._tell(
+                    {"event": "exec-exited", "id": self._execs.pop(pid), "code": process.exit_code(status)}
+                )
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -223,9 +230,7 @@ class _Init:
                 pass
         number = os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
         oom = _oom_kills(self._spec.get("oom_file", "")) > int(self._spec.get("oom_before", 0))
-        self._tell(
-            {"event": "exited", "code": process.exit_code(status), "signal": number, "oom": oom}
-        )
+        self._tell({"event": "exited", "code": process.exit_code(status), "signal": number, "oom": oom})
         if self._wake >= 0:
             self._notify()
         self._linger()
@@ -257,7 +262,9 @@ class _Init:
             if pid == self._main and self._status is None:
                 self._status = status
             if pid in self._execs:
-                self._tell({"event": "exec-exited", "id": self._execs.pop(pid), "code": process.exit_code(status)})
+                self._tell(
+                    {"event": "exec-exited", "id": self._execs.pop(pid), "code": process.exit_code(status)}
+                )
 
     # -- requests ------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,9 @@
 Standard library only; called in the first process of a container (single thread), never in the cluster itself.
 """
 
+# Strings and calls of os: this is on the way of every start, where pathlib costs.
+# ruff: noqa: PTH110, PTH112, S606
+
 from __future__ import annotations
 
 import errno
@@ -38,8 +41,11 @@ def find_program(name: str, path: str, cwd: str) -> str:
         candidate = name if name.startswith("/") else f"{cwd}/{name}"
         reason = _not_runnable(candidate)
         if reason:
-            raise StartFailed(f'exec: "{name}": stat {name}: {reason}' if "no such" in reason
-                              else f'exec: "{name}": {reason}')
+            raise StartFailed(
+                f'exec: "{name}": stat {name}: {reason}'
+                if "no such" in reason
+                else f'exec: "{name}": {reason}'
+            )
         return candidate
     denied = False
     for directory in path.split(":"):
@@ -49,7 +55,9 @@ def find_program(name: str, path: str, cwd: str) -> str:
             return candidate
         denied = denied or reason == "permission denied"
     raise StartFailed(
-        f'exec: "{name}": permission denied' if denied else f'exec: "{name}": executable file not found in $PATH'
+        f'exec: "{name}": permission denied'
+        if denied
+        else f'exec: "{name}": executable file not found in $PATH'
     )
 
 
@@ -145,7 +153,14 @@ def _words(error: Exception) -> str:
 def _reset_signals() -> None:
     signal.set_wakeup_fd(-1)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD, signal.SIGXFSZ):
+    for number in (
+        signal.SIGPIPE,
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+        signal.SIGCHLD,
+        signal.SIGXFSZ,
+    ):
         signal.signal(number, signal.SIG_DFL)
 
 

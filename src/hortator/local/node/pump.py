@@ -130,6 +130,8 @@ class Pump:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd, self._number, self._size = fd, number, SEGMENT.size
-        while self._number - self._first >= self._keep and not any(p <= self._first for p in self._pins.values()):
+        while self._number - self._first >= self._keep and not any(
+            p <= self._first for p in self._pins.values()
+        ):
             os.unlink(segment_name(self._first), dir_fd=self._directory)
             self._first += 1

@@ -6,6 +6,9 @@ a directory in which something new must appear is *spread* (made anew, its entri
 a boundary against the person whose programs these are.
 """
 
+# Strings and calls of os: this is on the way of every start, where pathlib costs.
+# ruff: noqa: PTH101, PTH102, PTH103, PTH115, PTH120, PTH211
+
 from __future__ import annotations
 
 import contextlib
@@ -18,7 +21,16 @@ from dataclasses import dataclass
 
 from . import syscalls as sys_
 
-__all__ = ["Mount", "Sandbox", "SandboxFailed", "build", "enter_namespaces", "keep_identity", "probe", "spread_directories"]
+__all__ = [
+    "Mount",
+    "Sandbox",
+    "SandboxFailed",
+    "build",
+    "enter_namespaces",
+    "keep_identity",
+    "probe",
+    "spread_directories",
+]
 
 #: Below these a missing mount path is never created on the machine itself.
 _SYSTEM = ("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/media", "/mnt", "/nix", "/opt",
@@ -52,10 +64,10 @@ class Mount:
 
 def personal(directory: str, writable: Callable[[str], bool]) -> bool:
     """Whether a missing mount path below this directory may be created on the machine itself, as docker does."""
-    if not any(_below(directory, place) for place in _PERSONAL):
-        if directory == "/" or any(_below(directory, place) for place in _SYSTEM):
-            return False
-    return writable(directory)
+    if any(_below(directory, place) for place in _PERSONAL):
+        return writable(directory)
+    system = directory == "/" or any(_below(directory, place) for place in _SYSTEM)
+    return not system and writable(directory)
 
 
 def _below(path: str, directory: str) -> bool:
@@ -148,7 +160,9 @@ def _build(mounts: Sequence[Mount], stage: str, proc: bool) -> None:
         try:
             sys_.mount(mount.source, target, "", sys_.MS_BIND | sys_.MS_REC)
             if mount.read_only:
-                sys_.mount("", target, "", sys_.MS_BIND | sys_.MS_REMOUNT | sys_.MS_RDONLY | _locked_flags(target))
+                sys_.mount(
+                    "", target, "", sys_.MS_BIND | sys_.MS_REMOUNT | sys_.MS_RDONLY | _locked_flags(target)
+                )
         except OSError as error:
             raise SandboxFailed(f'mounting "{mount.source}" at "{mount.target}": {error.strerror}') from error
     os.chdir(stage)

@@ -24,11 +24,11 @@ __all__ = [
     "MS_REC",
     "MS_REMOUNT",
     "MS_SLAVE",
+    "become_subreaper",
     "die_with_parent",
     "mount",
     "name_process",
     "pivot_root",
-    "become_subreaper",
     "umount",
     "unshare",
 ]

@@ -15,9 +15,11 @@ import os
 import select
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 from .channel import AsyncChannel, Channel, Message
@@ -40,6 +42,7 @@ class Zygote:
         self.pid = pid
         self._channel: AsyncChannel | None = None
         self._reader: asyncio.Task[None] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._next = 0
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self._sandbox: asyncio.Future[Sandbox] | None = None
@@ -66,6 +69,20 @@ class Zygote:
                 os._exit(status)
         theirs.close()
         return cls(ours, pid)
+
+    @classmethod
+    def launch(cls, *, sandbox: bool = True, prefix: Sequence[str] = ()) -> Zygote:
+        """Start the zygote as a program of its own, which may be done at any time but takes longer.
+
+        ``prefix`` is a command that runs it (``setpriv ... python3``); the default is this Python.
+        """
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            words = [*(prefix or (sys.executable,)), "-m", __name__, str(theirs.fileno())]
+            process = subprocess.Popen(words + ([] if sandbox else ["plain"]), pass_fds=(theirs.fileno(),))
+        zygote = cls(ours, process.pid)
+        zygote._process = process
+        return zygote
 
     async def open(self) -> Sandbox:
         """Connect the running event loop to the zygote and return what the kernel allows. May be repeated."""
@@ -126,6 +143,9 @@ class Zygote:
         await asyncio.get_running_loop().run_in_executor(None, self._wait)
 
     def _wait(self) -> None:
+        if self._process is not None:
+            self._process.wait()
+            return
         with contextlib.suppress(ChildProcessError):
             os.waitpid(self.pid, 0)
 
@@ -151,7 +171,9 @@ class _Server:
         syscalls.name_process("hort-zygote")
         syscalls.become_subreaper()
         self._sandbox = (
-            sandboxes.probe() if sandbox else Sandbox(mounts=False, user=False, proc=False, why="switched off")
+            sandboxes.probe()
+            if sandbox
+            else Sandbox(mounts=False, user=False, proc=False, why="switched off")
         )
         self._inits: set[int] = set()
         gc.collect()
@@ -298,7 +320,7 @@ class _Server:
 
 def _join_cgroups(directories: list[str]) -> None:
     for directory in directories:
-        with open(f"{directory}/cgroup.procs", "w") as file:  # noqa: PTH123
+        with open(f"{directory}/cgroup.procs", "w") as file:
             file.write("0")
 
 
@@ -309,3 +331,14 @@ def _close_all_but(kept: set[int]) -> None:
             os.closerange(previous + 1, fd)
         previous = fd
     os.closerange(previous + 1, os.sysconf("SC_OPEN_MAX") if previous < 4096 else previous + 4096)
+
+
+def main(words: Sequence[str]) -> None:
+    """Be the zygote of the process that launched this one (see :meth:`Zygote.launch`)."""
+    fd = int(words[0])
+    os.set_inheritable(fd, False)
+    _Server(socket.socket(fileno=fd), words[1:] != ["plain"]).serve()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,396 @@
+"""One run of one container: configured, started, hooked, probed, stopped, and how it ended.
+
+What is known goes into the pod's frozen :class:`~.pod.Container` states; :mod:`.worker` looks at them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+import signal
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hortator.kube.errors import KubeError
+
+from .container import ContainerProcess, Exit, LaunchFailed, read_log
+from .environment import ConfigError, Object, references
+from .host import Host
+from .launch import NoCommand, container_message, log_directory, termination_path
+from .pod import Container, Ended, next_backoff
+from .probes import run_hook, watch_probe
+from .volumes import MountFailed
+from .zygote import SpawnFailed
+
+if TYPE_CHECKING:
+    from .worker import PodWorker
+
+__all__ = ["ContainerRun"]
+
+#: Seconds between attempts to configure a container whose ConfigMap, Secret or volume is not there yet; a change of
+#: what it waits for wakes it sooner.
+_RETRY = 5.0
+_MESSAGE_BYTES = 4096
+_LOG_LINES = 80
+_HOOK_SECONDS = 3600.0
+
+
+class ContainerRun:
+    """From :meth:`begin` to the end of the process; the next run of the same container is another object."""
+
+    def __init__(self, worker: PodWorker, host: Host, spec: Object, states: dict[str, Container]) -> None:
+        self._worker = worker
+        self._host = host
+        self._spec = spec
+        self._states = states
+        self.name: str = spec["name"]
+        self.process: ContainerProcess | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        self._stop_reason = ""
+        self._until = float("inf")  # when KILL is due
+        self._hurry = asyncio.Event()
+        self._probes: set[asyncio.Task[None]] = set()
+
+    @property
+    def _state(self) -> Container:
+        return self._states[self.name]
+
+    def _set(self, **changes: Any) -> None:
+        self._states[self.name] = replace(self._state, **changes)
+        self._worker.changed.set()
+
+    def begin(self, again: bool) -> None:
+        """Note that a start is under way, so that the plan does not ask for it twice."""
+        state = self._state
+        if again:
+            self._set(
+                state="starting",
+                restarts=state.restarts + 1,
+                backoff=next_backoff(state),
+                last=state.ended,
+                ended=None,
+                reason="",
+                message="",
+                started=False,
+                ready=False,
+                stopping=False,
+                retry_clock=0.0,
+            )
+        else:
+            self._set(state="starting", stopping=False, started=False, ready=False, retry_clock=0.0)
+
+    async def run(self) -> None:
+        """Start the container and stay with it until it has ended."""
+        try:
+            process = await self._launch()
+            if process is None:
+                return
+            exit_ = await self._attend(process)
+            await self._ended(exit_)
+        finally:
+            for task in (*self._probes, *([self._stopping] if self._stopping else [])):
+                task.cancel()
+
+    # -- start ---------------------------------------------------------------------------------------------------
+
+    async def _launch(self) -> ContainerProcess | None:
+        worker, spec = self._worker, self._spec
+        run = self._state.restarts
+        identifier = f"hort://{uuid.uuid4().hex}"
+        try:
+            lookup = await self._referenced()
+            message = container_message(
+                self._host,
+                worker.pod,
+                spec,
+                run=run,
+                belongings=worker.belongings,
+                volumes=worker.volumes,
+                context=worker.context(),
+                lookup=lambda kind, name: lookup.get((kind, name)),
+            )
+            self._drop_old_runs(run)
+            if self._until <= asyncio.get_running_loop().time():
+                raise LaunchFailed("StartError", "the pod was ended before the container had started")
+            process = await ContainerProcess.launch(
+                self._host.zygote, message, stdin=bool(spec.get("stdin")), tty=bool(spec.get("tty"))
+            )
+        except (ConfigError, KubeError) as error:
+            self._postpone("CreateContainerConfigError", str(error), _RETRY)
+        except (MountFailed, SpawnFailed, OSError) as error:
+            self._postpone("CreateContainerError", str(error), _RETRY)
+        except NoCommand as error:
+            # Nothing but a new pod can change this.
+            self._postpone("CreateContainerError", str(error), float("inf"))
+        except LaunchFailed as error:
+            now = datetime.now(UTC)
+            worker.tell("Warning", "Failed", f"Error: {error}", container=self.name)
+            self._set(
+                state="ended",
+                ended=Ended(
+                    128, error.reason, str(error), started_at=now, finished_at=now, container_id=identifier
+                ),
+                ended_clock=asyncio.get_running_loop().time(),
+                container_id=identifier,
+            )
+        else:
+            self.process = process
+            worker.tell("Normal", "Created", f"Container created: {self.name}", container=self.name)
+            worker.tell("Normal", "Started", f"Container started: {self.name}", container=self.name)
+            hooked = bool((spec.get("lifecycle") or {}).get("postStart"))
+            probed = "startupProbe" in spec
+            self._set(
+                state="running",
+                reason="",
+                message="",
+                container_id=identifier,
+                started_at=datetime.now(UTC),
+                started_clock=asyncio.get_running_loop().time(),
+                started=not (hooked or probed),
+                ready=not (hooked or probed or "readinessProbe" in spec),
+            )
+            return process
+        return None
+
+    async def _referenced(self) -> dict[tuple[str, str], dict[str, Any] | None]:
+        namespace = self._worker.pod["metadata"].get("namespace", "")
+        wanted = sorted(references([self._spec]))
+        found = await asyncio.gather(
+            *(self._host.objects.get(kind, namespace, name) for kind, name in wanted)
+        )
+        for (kind, name), obj in zip(wanted, found, strict=True):
+            if obj is None:
+                self._host.objects.watch(kind, namespace, name, self._worker.volumes_changed)
+        return dict(zip(wanted, found, strict=True))
+
+    def _postpone(self, reason: str, message: str, seconds: float) -> None:
+        self._worker.tell_once(
+            f"{reason} {self.name} {message}", "Warning", "Failed", f"Error: {message}", container=self.name
+        )
+        self._set(
+            state="waiting",
+            reason=reason,
+            message=message,
+            stopping=False,
+            retry_clock=asyncio.get_running_loop().time() + seconds,
+        )
+
+    def _drop_old_runs(self, run: int) -> None:
+        """Keep the logs of this run and the one before (``kubectl logs --previous``)."""
+        data, _ = self._host.places.of(self._worker.uid)
+        top = log_directory(data, self.name, run).parent
+        for folder in top.iterdir():
+            if folder.name.isdigit() and int(folder.name) < run - 1:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    # -- while it runs -------------------------------------------------------------------------------------------
+
+    async def _attend(self, process: ContainerProcess) -> Exit:
+        self._probes.add(asyncio.create_task(self._look_after(process), name=f"probes of {self.name}"))
+        if self._until != float("inf"):
+            # Asked to stop before it had started.
+            self._begin_stopping()
+        return await process.wait()
+
+    async def _look_after(self, process: ContainerProcess) -> None:
+        """Hook, then startup probe, then the other two side by side."""
+        spec, worker = self._spec, self._worker
+        hook = (spec.get("lifecycle") or {}).get("postStart")
+        if hook:
+            outcome = await run_hook(hook, spec, process, ip=worker.belongings.ip, seconds=_HOOK_SECONDS)
+            if not outcome.ok:
+                worker.tell(
+                    "Warning",
+                    "FailedPostStartHook",
+                    f"PostStartHook failed: {outcome.text}",
+                    container=self.name,
+                )
+                self.stop(worker.grace(), "FailedPostStartHook")
+                return
+        if "startupProbe" in spec:
+            passed = asyncio.Event()
+
+            def startup(confirmed: bool, ok: bool, text: str) -> None:
+                if confirmed and ok:
+                    passed.set()
+                elif not ok:
+                    self._unhealthy("Startup", spec["startupProbe"], text, fatal=confirmed)
+
+            watching = asyncio.create_task(
+                self._watch("startup", spec["startupProbe"], process, False, startup)
+            )
+            self._probes.add(watching)
+            await passed.wait()
+            watching.cancel()
+        self._set(started=True, ready="readinessProbe" not in spec)
+
+        def liveness(confirmed: bool, ok: bool, text: str) -> None:
+            if not ok:
+                self._unhealthy("Liveness", spec["livenessProbe"], text, fatal=confirmed)
+
+        def readiness(confirmed: bool, ok: bool, text: str) -> None:
+            if not ok:
+                self._unhealthy("Readiness", spec["readinessProbe"], text, fatal=False)
+            if confirmed and self._state.ready != ok:
+                self._set(ready=ok)
+
+        if "livenessProbe" in spec:
+            self._probes.add(
+                asyncio.create_task(self._watch("liveness", spec["livenessProbe"], process, True, liveness))
+            )
+        if "readinessProbe" in spec:
+            self._probes.add(
+                asyncio.create_task(
+                    self._watch("readiness", spec["readinessProbe"], process, False, readiness)
+                )
+            )
+
+    async def _watch(
+        self, kind: str, spec: Object, process: ContainerProcess, verdict: bool, report: Any
+    ) -> None:
+        await watch_probe(
+            kind, spec, self._spec, process, ip=self._worker.belongings.ip, verdict=verdict, report=report
+        )
+
+    def _unhealthy(self, kind: str, spec: Object, text: str, *, fatal: bool) -> None:
+        if self._state.stopping:
+            return
+        self._worker.tell("Warning", "Unhealthy", f"{kind} probe failed: {text}", container=self.name)
+        if fatal:
+            grace = spec.get("terminationGracePeriodSeconds")
+            self._worker.tell(
+                "Normal",
+                "Killing",
+                f"Container {self.name} failed {kind.lower()} probe, will be restarted",
+                container=self.name,
+            )
+            self.stop(self._worker.grace() if grace is None else float(grace), f"{kind}ProbeFailed")
+
+    # -- stop ----------------------------------------------------------------------------------------------------
+
+    def stop(self, grace: float, reason: str) -> None:
+        """Stop the container: preStop hook, TERM, and KILL when the grace is over. Repeated calls only shorten it."""
+        if self._state.stopping:
+            self.shorten(grace)
+            return
+        self._stop_reason = reason
+        self._until = asyncio.get_running_loop().time() + grace
+        self._set(stopping=True, ready=False)
+        if reason in ("Deleted", "Completed", "Terminated", "DeadlineExceeded"):
+            self._worker.tell("Normal", "Killing", f"Stopping container {self.name}", container=self.name)
+        if self.process is not None:
+            self._begin_stopping()
+
+    def shorten(self, grace: float) -> None:
+        """Bring the end forward; nothing happens when it is nearer already, or no stop has begun."""
+        if self._state.stopping:
+            self._until = min(self._until, asyncio.get_running_loop().time() + grace)
+            self._hurry.set()
+
+    def _begin_stopping(self) -> None:
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(), name=f"stop {self.name}")
+
+    async def _stop(self) -> None:
+        process = self.process
+        if process is None:
+            return
+        loop = asyncio.get_running_loop()
+        lifecycle = self._spec.get("lifecycle") or {}
+        hook = lifecycle.get("preStop")
+        if hook and self._until > loop.time():
+            outcome = await self._bounded(
+                run_hook(hook, self._spec, process, ip=self._worker.belongings.ip, seconds=_HOOK_SECONDS)
+            )
+            if outcome is not None and not outcome.ok:
+                self._worker.tell(
+                    "Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.text}", container=self.name
+                )
+        if self._until > loop.time() or hook:
+            number = getattr(signal, lifecycle.get("stopSignal") or "SIGTERM", signal.SIGTERM)
+            await process.signal(int(number))
+            if hook:
+                # As the kubelet: after the hook there are at least two seconds for the program itself.
+                self._until = max(self._until, loop.time() + 2.0)
+        await self._bounded(process.wait())
+        if process.running:
+            await process.kill()
+
+    async def _bounded(self, awaitable: Any) -> Any:
+        """Await until the grace is over (which may come nearer meanwhile); None then."""
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(awaitable)
+        try:
+            while not task.done():
+                left = self._until - loop.time()
+                if left <= 0:
+                    return None
+                self._hurry.clear()
+                hurried = asyncio.ensure_future(self._hurry.wait())
+                await asyncio.wait((task, hurried), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                hurried.cancel()
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def _ended(self, exit_: Exit) -> None:
+        state = self._state
+        if exit_.oom and exit_.code == 137:
+            reason = "OOMKilled"
+        elif exit_.lost:
+            reason = "ContainerStatusUnknown"
+        else:
+            reason = "Completed" if exit_.code == 0 else "Error"
+        self._set(
+            state="ended",
+            ended=Ended(
+                exit_code=exit_.code,
+                reason=reason,
+                message=exit_.lost or await self._message(exit_),
+                signal=0,
+                started_at=state.started_at,
+                finished_at=datetime.now(UTC),
+                container_id=state.container_id,
+            ),
+            ended_clock=asyncio.get_running_loop().time(),
+            ready=False,
+            started=False,
+            stopping=False,
+        )
+
+    async def _message(self, exit_: Exit) -> str:
+        """Return the termination message: the file's, or with FallbackToLogsOnError the end of the log."""
+        data, _ = self._host.places.of(self._worker.uid)
+        run = self._state.restarts
+        path = termination_path(data, self.name, run)
+        text = _head(path)
+        if (
+            not text
+            and exit_.code != 0
+            and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+        ):
+            from hortator.local.streams import LogOptions
+
+            options = LogOptions(container=self.name, tail_lines=_LOG_LINES)
+            chunks = [chunk async for chunk in read_log(log_directory(data, self.name, run), options, None)]
+            text = b"".join(chunks)[-2048:]
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+        return text.decode("utf-8", "replace")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MESSAGE_BYTES)
+    except OSError:
+        return b""
