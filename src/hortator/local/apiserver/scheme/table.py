@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -138,7 +138,7 @@ class Scheme:
 @lru_cache(maxsize=1)
 def load_scheme() -> Scheme:
     """Return the scheme of the packaged table; the same one each time."""
-    return Scheme(files("hortator.local.apiserver.scheme").joinpath("table.json.zz").read_bytes())
+    return Scheme(Path(__file__).with_name("table.json.zz").read_bytes())
 
 
 def _kind(entry: dict[str, Any]) -> Kind:

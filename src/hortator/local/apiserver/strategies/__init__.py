@@ -6,7 +6,7 @@ columns.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from hortator.local.apiserver.scheme.kinds import Kind
@@ -47,10 +47,32 @@ STRATEGIES = {
 }
 
 
-def strategy_for(kind: Kind) -> Strategy:
-    """Return a new strategy for a built-in kind."""
+class _Late:
+    """Stands for a strategy and makes it when it is first asked for something.
+
+    A server names the strategies of all kinds when it starts and needs few of them soon; importing all
+    takes longer than everything else in its start.
+    """
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        strategy = self.__dict__.get("_made")
+        if strategy is None:
+            strategy = self.__dict__["_made"] = _make(self.kind)
+        value = self.__dict__[name] = getattr(strategy, name)
+        return value
+
+
+def _make(kind: Kind) -> Strategy:
     from importlib import import_module
 
     module, _, name = STRATEGIES.get(kind.group_resource, "plain:PlainStrategy").partition(":")
     strategy: Strategy = getattr(import_module(f"{__name__}.{module}"), name)(kind)
     return strategy
+
+
+def strategy_for(kind: Kind) -> Strategy:
+    """Return the strategy of a built-in kind; its module is imported when it is first used."""
+    return cast("Strategy", _Late(kind))
