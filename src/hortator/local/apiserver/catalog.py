@@ -52,6 +52,8 @@ class Served:
     scale_paths: tuple[str, str, str] | None = None
     #: Whether clients may use this version; one that is only stored in may not be.
     visible: bool = True
+    #: Whether its definition is being deleted: nothing new may be created.
+    terminating: bool = False
     #: The schema of a custom kind as its definition has it, for documents.
     openapi: Mapping[str, Any] = field(default_factory=dict)
 

@@ -168,7 +168,7 @@ def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Se
                 f"{group}/{names['plural']}",
                 stored,
                 CustomStrategy(kind, schema, version),
-                lambda schema=schema: schema,
+                _always(schema),
                 _described(raw, resolve),
                 custom=True,
                 scale_paths=None
@@ -180,6 +180,7 @@ def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Se
                 ),
                 openapi=raw,
                 visible=bool(version.get("served")),
+                terminating=bool(crd["metadata"].get("deletionTimestamp")),
             )
         )
     return tuple(result)
@@ -197,6 +198,10 @@ def _subresources(
     return tuple(found)
 
 
+def _always(schema: Schema) -> Callable[[], Schema]:
+    return lambda: schema
+
+
 def _described(raw: Mapping[str, Any], resolve: Callable[[str], dict[str, Any]]) -> Callable[[], Schema]:
     """Return how to get the schema with metadata in it, whose lists merge as in built-in kinds."""
 
@@ -208,6 +213,11 @@ def _described(raw: Mapping[str, Any], resolve: Callable[[str], dict[str, Any]])
         )
 
     return schema
+
+
+def _shown(crd: Object) -> tuple[Any, bool, bool]:
+    """Return what of a definition decides how its kinds are served."""
+    return crd.get("spec"), is_established(crd), bool(crd["metadata"].get("deletionTimestamp"))
 
 
 class Definitions:
@@ -232,7 +242,7 @@ class Definitions:
         new = event.item.decode()
         if event.previous is not None:
             old = event.previous.decode()
-            if old.get("spec") == new.get("spec") and is_established(old) == is_established(new):
+            if _shown(old) == _shown(new):
                 return
         self._serve(event.item.name, new)
 

@@ -268,7 +268,7 @@ def _take_over(received: web.BaseRequest) -> RawStream:
         raise ConnectionResetError("the peer has gone")
     protocol = received.protocol
     tail = bytes(getattr(protocol, "_message_tail", b""))
-    stream = RawStream(cast(asyncio.Transport, transport), protocol, tail)
+    stream = RawStream(transport, protocol, tail)
     transport.set_protocol(stream)
     transport.resume_reading()
     return stream

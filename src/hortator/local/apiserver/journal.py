@@ -136,9 +136,7 @@ class Journal:
         self._thread = threading.Thread(target=self._write_groups, name="journal", daemon=True)
         self._thread.start()
 
-    def submit(
-        self, row: Row, done: Callable[[Sequence[JournalError | None]], None] | Callable[..., None]
-    ) -> None:
+    def submit(self, row: Row, done: Callable[[JournalError | None], None]) -> None:
         """Queue a change. ``done(None)`` or ``done(error)`` is called from the writer thread, in order."""
         self._queue.put(_Work(row, done))
 

@@ -8,6 +8,8 @@ Reading many objects is :mod:`.listing`'s, the meaning of a patch :mod:`.patchin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery import fielderrors
@@ -102,6 +104,10 @@ class Registry:
     async def create(self, call: Call, obj: Object, *, track: bool = True) -> Result:
         """Store a new object. Raises 409 when the name is taken, 422 when it breaks rules, 403 by admission."""
         served = call.served
+        if served.terminating:
+            error = StatusError.method_not_allowed(served.plural, served.group, "create")
+            message = "create not allowed while custom resource definition is terminating"
+            raise StatusError(replace(error.status, message=message))
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
             raise StatusError.bad_request("resourceVersion should not be set on objects to be created")
@@ -138,18 +144,20 @@ class Registry:
             options=self._options(call, "CreateOptions"),
             warnings=call.warnings,
         )
-        await self.admission.mutate(attempt)
-        assert attempt.obj is not None
-        if attempt.obj is not obj:
-            obj = strategy.default(attempt.obj)
+        admitted = await self.admission.mutate(attempt, obj)
+        if admitted is not obj:
+            obj = strategy.default(admitted)
         obj = strategy.prepare_create(obj)
         self._refuse(served, obj, strategy.validate(obj))
         attempt.obj = obj
-        await self.admission.validate(attempt)
-        if track:
-            obj = management.track(None, obj, served, manager=call.field_manager, now=call.now)
-        key = Key(served.storage, call.namespace, obj["metadata"]["name"])
-        item = await self._write(call, key, obj, expected=None)
+        try:
+            await self.admission.validate(attempt)
+            if track:
+                obj = management.track(None, obj, served, manager=call.field_manager, now=call.now)
+            key = Key(served.storage, call.namespace, obj["metadata"]["name"])
+            item = await self._write(call, key, obj, expected=None)
+        finally:
+            attempt.finish()
         return Result(item, created=True)
 
     async def update(
@@ -193,8 +201,10 @@ class Registry:
             if given and given != old["metadata"]["resourceVersion"]:
                 raise call.stale(name)
             if not given and not unconditional:
-                error = fielderrors.invalid("metadata.resourceVersion", 0, "must be specified for an update")
-                raise StatusError.invalid(served.kind.kind, name, [error], group=served.group)
+                missing = fielderrors.invalid(
+                    "metadata.resourceVersion", 0, "must be specified for an update"
+                )
+                raise StatusError.invalid(served.kind.kind, name, [missing], group=served.group)
             try:
                 return await self._update(call, key, item, old, new, subresource=subresource, track=track)
             except Stale as stale:
@@ -225,29 +235,31 @@ class Registry:
             options=self._options(call, "UpdateOptions"),
             warnings=call.warnings,
         )
-        await self.admission.mutate(attempt)
-        assert attempt.obj is not None
-        if attempt.obj is not new:
-            new = prepare(objects.begin_update(strategy.default(attempt.obj), old), old)
+        admitted = await self.admission.mutate(attempt, new)
+        if admitted is not new:
+            new = prepare(objects.begin_update(strategy.default(admitted), old), old)
         metadata = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"]}
         new = {**new, "metadata": metadata}
         self._refuse(
             served, new, (strategy.validate_status if status else strategy.validate_update)(new, old)
         )
         attempt.obj = new
-        await self.admission.validate(attempt)
-        if served.counts_generation and not status and "spec" in new and _spec_differs(new, old):
-            metadata["generation"] = old["metadata"].get("generation", 0) + 1
-        if track:
-            new = management.track(
-                old, new, served, manager=call.field_manager, now=call.now, subresource=subresource
-            )
-        if deletion.is_finished(served, new):
-            deleted = await self._write(call, key, new, expected=item, delete=True)
-            return Result(deleted, deleted=True)
-        if new == old and item.api_version == served.stored_as:
-            return Result(item)
-        return Result(await self._write(call, key, new, expected=item))
+        try:
+            await self.admission.validate(attempt)
+            if served.counts_generation and not status and "spec" in new and _spec_differs(new, old):
+                metadata["generation"] = old["metadata"].get("generation", 0) + 1
+            if track:
+                new = management.track(
+                    old, new, served, manager=call.field_manager, now=call.now, subresource=subresource
+                )
+            if deletion.is_finished(served, new):
+                deleted = await self._write(call, key, new, expected=item, delete=True)
+                return Result(deleted, deleted=True)
+            if new == old and item.api_version == served.stored_as:
+                return Result(item)
+            return Result(await self._write(call, key, new, expected=item))
+        finally:
+            attempt.finish()
 
     async def change(self, call: Call, produce: Callable[[Object], Object], *, name: str = "") -> Result:
         """Store what ``produce`` makes of an object, as the server's own act: no admission, no validation."""
@@ -292,7 +304,7 @@ class Registry:
                 options=options.to_dict(),
                 warnings=call.warnings,
             )
-            await self.admission.mutate(attempt)
+            await self.admission.mutate(attempt, old)
             await self.admission.validate(attempt)
             step = deletion.plan(served, old, options, now=call.now)
             if step.obj is None:
@@ -307,6 +319,15 @@ class Registry:
                 continue
             return Result(written, deleted=step.remove)
         raise call.stale(name)
+
+    async def remove(self, served: Served, item: Item, options: DeleteOptions, *, now: datetime) -> None:
+        """Delete an object as the server's own act: no admission. Raises :class:`~.storage.Stale`."""
+        step = deletion.plan(served, item.decode(), options, now=now)
+        if step.obj is not None:
+            key = Key(served.storage, item.namespace, item.name)
+            await self.storage.write(
+                key, step.obj, expected=item, fields=served.strategy.fields(step.obj), delete=step.remove
+            )
 
     async def _write(
         self,

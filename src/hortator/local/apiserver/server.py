@@ -7,6 +7,7 @@ checks as anybody.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,18 +21,22 @@ from hortator.local.streams import Connector
 
 from .admission.accounts import ServiceAccounts
 from .admission.escalation import Escalation
+from .admission.limits import LimitRanges
 from .admission.namespaces import NamespaceLifecycle
 from .admission.plugin import Chain
 from .admission.pods import DefaultTolerations, Priorities
+from .admission.quota import Quotas
 from .authentication import Authenticator
 from .authorization import Attributes, Authorizer
 from .bodies import JSON_HEADERS, encode
 from .bootstrap import bootstrap
 from .catalog import Catalog
 from .context import Call, User
+from .crd_cleanup import CrdCleanup
 from .crd_strategy import CrdStrategy
 from .crds import CRDS, Definitions
 from .handlers.documents import Documents
+from .handlers.namespaces import Namespaces
 from .handlers.pods import Pods
 from .handlers.resources import Resources
 from .handlers.reviews import Reviews
@@ -77,6 +82,7 @@ class ApiServer:
         self._signing_key = signing_key or secrets.token_bytes(32)
         self._now = now
         self._started = False
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Read the journal and be ready to answer. Raises :class:`~.journal.JournalError`."""
@@ -89,15 +95,24 @@ class ApiServer:
         self.tokens = Tokens(self._signing_key, self.storage, self._now)
         self.authorizer = Authorizer(self.storage)
         self._authenticator = Authenticator(self._owner_token, self.tokens)
+        self._quotas = Quotas(self.storage, self._now)
         self.registry = Registry(self.storage, self.catalog, self._admission(), self.authorizer)
         self._documents = Documents(self.catalog, kubernetes=KUBERNETES)
         pods = Pods(self.registry, self._connector, self.authorizer)
         reviews = Reviews(self.registry, self._authenticator, self.authorizer, self.tokens)
         self._reviews = reviews.kinds()
         scale = Scales(self.registry).answer
-        subresources = {**pods.subresources(), **reviews.subresources(), ("", "scale"): scale}
+        subresources = {
+            **pods.subresources(),
+            **reviews.subresources(),
+            **Namespaces(self.registry).subresources(),
+            ("", "scale"): scale,
+        }
         self._resources = Resources(self.registry, subresources)
         await bootstrap(self.storage, self.catalog, self._now())
+        cleanup = CrdCleanup(self.storage, self.catalog, self.registry, self._now)
+        for work in (self._quotas.run(), cleanup.run()):
+            self._tasks.append(asyncio.create_task(work))
         self._started = True
 
     async def stop(self) -> None:
@@ -105,6 +120,10 @@ class ApiServer:
         if not self._started:
             return
         self._started = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         self.storage.end_watches()
         await self.storage.settled()
         self.storage.close()
@@ -116,7 +135,9 @@ class ApiServer:
                 ServiceAccounts(self.storage),
                 DefaultTolerations(),
                 Priorities(self.storage),
+                LimitRanges(self.storage),
                 Escalation(self.authorizer),
+                self._quotas,
             )
         )
 
@@ -216,4 +237,4 @@ def _first(group: ExceptionGroup[Exception]) -> StatusError:
     if rest is not None or refused is None:
         raise group
     error = refused.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error  # type: ignore[return-value]
+    return _first(error) if isinstance(error, ExceptionGroup) else error

@@ -1,0 +1,1 @@
+"""Rules that complete or refuse a write between authorization and storage."""

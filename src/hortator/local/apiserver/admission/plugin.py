@@ -6,7 +6,7 @@ They refuse a request by raising :class:`~hortator.apimachinery.status.StatusErr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,14 @@ class Attempt:
     dry_run: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    #: Called once the write has happened or failed.
+    afterwards: list[Callable[[], None]] = field(default_factory=list)
+
+    def finish(self) -> None:
+        """Tell those who wait that the write is over."""
+        for done in self.afterwards:
+            done()
+        self.afterwards.clear()
 
     @property
     def resource(self) -> str:
@@ -63,10 +71,11 @@ class Chain:
     def __init__(self, plugins: Sequence[Plugin] = ()) -> None:
         self.plugins = tuple(plugins)
 
-    async def mutate(self, attempt: Attempt) -> None:
-        """Let every plugin complete the object."""
+    async def mutate(self, attempt: Attempt, obj: dict[str, Any]) -> dict[str, Any]:
+        """Let every plugin complete the object; return it (``obj`` itself when nobody changed it)."""
         for plugin in self.plugins:
             await plugin.mutate(attempt)
+        return obj if attempt.obj is None else attempt.obj
 
     async def validate(self, attempt: Attempt) -> None:
         """Let every plugin refuse the object."""

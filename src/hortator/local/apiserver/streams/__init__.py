@@ -1,0 +1,1 @@
+"""Conversations with containers: channels over WebSockets, SPDY, port-forward."""
