@@ -28,9 +28,9 @@ from hortator.kube.wire import Wire, unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
-    from typing import Any
+    from typing import Any, TypeVar
 
     from hortator.kube.endpoint import Endpoint
     from hortator.kube.http import Response
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from hortator.kube.results import Page, WatchEvent
 
     Object = dict[str, Any]
+    Some = TypeVar("Some")
     Query = list[tuple[str, str]]
 
 __all__ = ["BlockingClient", "LogStream"]
@@ -407,7 +408,7 @@ class BlockingClient:
         credentials = self.endpoint.credentials
         if answer.status == 401 and credentials is not None:
             answer.read_all(self._timeout)
-            if credentials.invalidate():
+            if self._ask(credentials.invalidate):
                 self.close()
                 return self._exchange(method, path, query, body=body, headers=headers)
         return answer
@@ -423,7 +424,7 @@ class BlockingClient:
     ) -> LogStream:
         merged = {**self._headers, **(headers or {})}
         if self.endpoint.credentials is not None and "authorization" not in merged:
-            authorization = self.endpoint.credentials.authorization()
+            authorization = self._ask(self.endpoint.credentials.authorization)
             if authorization:
                 merged["authorization"] = authorization
         data = http1.encode_request(method, self.endpoint.base_path + escape(path, query), merged, body)
@@ -450,6 +451,14 @@ class BlockingClient:
                     continue
                 raise
             return LogStream(self, wire, *parsed, method=method)
+
+    def _ask(self, source: Callable[[], Some]) -> Some:
+        from hortator.kube.credentials import CredentialError
+
+        try:
+            return source()
+        except CredentialError as error:
+            raise unavailable(self.endpoint, str(error)) from error
 
     def _wire(self) -> tuple[Wire, bool]:
         while self._idle:

@@ -70,16 +70,23 @@ class BasicAuth(StaticToken):
 class TokenFile:
     """A bearer token in a file that somebody renews, as the kubelet does. Read again after ``period`` seconds.
 
-    client-go (v0.36) reads it once a minute; more often costs nothing here and shortens a wrong answer.
+    client-go (v0.36) reads it once a minute; more often costs nothing here and shortens a wrong answer. ``fallback``
+    is the token until the file can be read.
     """
 
     def __init__(
-        self, path: str, *, period: float = 10.0, clock: Callable[[], float] = time.monotonic
+        self,
+        path: str,
+        *,
+        fallback: str = "",
+        period: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        _check(fallback, "the token")
         self.path = path
         self._period = period
         self._clock = clock
-        self._value = ""
+        self._value = f"Bearer {fallback}" if fallback else ""
         self._until = float("-inf")
 
     def ready(self) -> bool:

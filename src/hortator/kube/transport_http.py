@@ -120,7 +120,12 @@ class HttpTransport:
         if answer.status != 401 or credentials is None:
             return answer
         # Nothing was done: with fresh credentials the same request may be sent again.
-        if not await asyncio.to_thread(credentials.invalidate):
+        try:
+            renewed = await asyncio.to_thread(credentials.invalidate)
+        except CredentialError as error:
+            answer.release()
+            raise Unavailable(str(self._endpoint), str(error)) from error
+        if not renewed:
             return answer
         answer.release()
         return await self._send_once(request)
