@@ -1,10 +1,10 @@
-"""The API server with the built-in controllers and the scheduler in one loop, with nobody who runs pods."""
+"""The API server with the built-in controllers and the scheduler in one loop. Nobody runs pods; they end when told."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,8 @@ class SmallCluster:
         self.client = client
         self.notes = notes
         self.data_dir = data_dir
+        #: Whether pods that are being deleted end at once, as if a node had ended them.
+        self.pods_obey = True
         #: Returns an answer to give instead of the server's.
         self.intercept: Callable[[Request], Response | None] = lambda request: None
 
@@ -82,6 +84,22 @@ class SmallCluster:
         await self.client.patch(
             PODS, name, {"status": {"phase": phase}}, namespace=namespace, subresource="status"
         )
+
+    async def obey(self) -> None:
+        """Stand for the nodes: end pods that are bound and being deleted."""
+        while True:
+            await asyncio.sleep(0.1)
+            for pod in await self.client.all(PODS) if self.pods_obey else ():
+                metadata = pod["metadata"]
+                if "deletionTimestamp" not in metadata or not pod["spec"].get("nodeName"):
+                    continue
+                with suppress(NotFound):
+                    if pod["status"].get("phase") not in ("Succeeded", "Failed"):
+                        await self.end_pod(pod, "Failed")
+                    if metadata.get("deletionGracePeriodSeconds"):
+                        await self.client.delete(
+                            PODS, metadata["name"], namespace=metadata["namespace"], grace_seconds=0
+                        )
 
     async def get(self, resource: Resource, name: str, namespace: str | None = "default") -> Any:
         """Return an object, or None."""
@@ -149,11 +167,14 @@ async def small_cluster(data_dir: Path) -> AsyncIterator[SmallCluster]:
     )
     build_scheduler(manager, recorder=notes, now=now)  # type: ignore[arg-type]
     running = asyncio.create_task(manager.run())
+    obeying = asyncio.create_task(cluster.obey())
     try:
         await manager.started.wait()
         yield cluster
         assert not running.done()
+        assert not obeying.done()
     finally:
         running.cancel()
-        await asyncio.wait((running,))
+        obeying.cancel()
+        await asyncio.wait((running, obeying))
         await server.stop()
