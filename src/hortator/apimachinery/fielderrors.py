@@ -8,18 +8,22 @@ answer is left to :mod:`hortator.apimachinery.status`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "OMITTED",
     "ErrorKind",
     "FieldError",
     "Path",
     "aggregate",
     "duplicate",
     "forbidden",
+    "go_float",
     "go_quote",
     "immutable",
     "internal",
@@ -123,13 +127,34 @@ def go_quote(text: str) -> str:
     return '"' + "".join(out) + '"'
 
 
+def go_float(value: float) -> str:
+    """Write a float as Go's shortest ``%g`` does: ``1e+06``, ``0.5``, ``-3``."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    sign, digits, _ = Decimal(repr(value)).as_tuple()
+    prefix = "-" if sign else ""
+    text = "".join(map(str, digits)).rstrip("0")
+    if not text:
+        return f"{prefix}0"
+    exponent = Decimal(repr(value)).adjusted()
+    if exponent < -4 or exponent > 5:
+        mantissa = text[0] + ("." + text[1:] if len(text) > 1 else "")
+        return f"{prefix}{mantissa}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    if exponent < 0:
+        return f"{prefix}0.{'0' * (-exponent - 1)}{text}"
+    whole = text[: exponent + 1].ljust(exponent + 1, "0")
+    return prefix + whole + ("." + text[exponent + 1 :] if len(text) > exponent + 1 else "")
+
+
 def _go_value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return go_quote(value)
     if isinstance(value, float):
-        return f"{int(value)}" if value.is_integer() and abs(value) < 1e21 else f"{value:g}"
+        return go_float(value)
     if isinstance(value, int):
         return str(value)
     try:
@@ -140,10 +165,11 @@ def _go_value(value: Any) -> str:
 
 
 class _Omitted:
-    """Marks a value that the message leaves out."""
+    """The type of :data:`OMITTED`."""
 
 
-_OMITTED = _Omitted()
+#: A value that messages leave out.
+OMITTED = _Omitted()
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +185,7 @@ class FieldError:
     def body(self) -> str:
         """The message without the field's path, as a Status cause carries it."""
         text = _WORDS[self.kind]
-        if self.kind not in _WITHOUT_VALUE and self.value is not _OMITTED:
+        if self.kind not in _WITHOUT_VALUE and self.value is not OMITTED:
             text += f": {_go_value(self.value)}"
         return f"{text}: {self.detail}" if self.detail else text
 
@@ -215,7 +241,7 @@ def not_found(path: Path | str, value: Any) -> FieldError:
 
 def unknown(path: Path | str) -> FieldError:
     """A field is not part of the type (strict field validation)."""
-    return FieldError(ErrorKind.INVALID, _path(path), _OMITTED, "unknown field")
+    return FieldError(ErrorKind.INVALID, _path(path), OMITTED, "unknown field")
 
 
 def _count(number: int, singular: str) -> str:

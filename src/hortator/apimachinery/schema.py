@@ -60,8 +60,13 @@ class Schema(CheckedNode):
         found: Findings = []
         self.examine(obj, None, found)
         if found and old is not None:
-            found = [each for each in found if not self._unchanged(each[0], obj, old)]
-        return [_below(path, error) for _, error in found]
+            found = [each for each in found if not self.unchanged(each[0], obj, old)]
+        errors = [error for _, error in found]
+        if self.has_rules:
+            from hortator.apimachinery import rules  # late: only schemas with rules need CEL
+
+            errors += rules.evaluate(self, obj, old, errors)
+        return [_below(path, error) for error in errors]
 
     def prune(self, obj: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """Return the object without the fields that the schema does not know, and the paths of these, sorted.
@@ -81,7 +86,7 @@ class Schema(CheckedNode):
         result: dict[str, Any] = _fill(self, obj)
         return result
 
-    def _unchanged(self, place: Place, new: Any, old: Any) -> bool:
+    def unchanged(self, place: Place, new: Any, old: Any) -> bool:
         """Say whether the place, or one around it, has the value that it had (by list keys where there are any)."""
         steps = []
         while place is not None:

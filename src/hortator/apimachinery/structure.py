@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Self
 
+from hortator.apimachinery.nesting import MAXIMUM_DEPTH
+
 __all__ = ["Node", "Resolve", "SchemaError"]
 
 Resolve = Callable[[str], Mapping[str, Any]]
@@ -42,6 +44,15 @@ def _flat(raw: Mapping[str, Any], resolve: Resolve | None) -> tuple[Mapping[str,
             name = name or reference
         raw = {**target, **rest}
     raise SchemaError("references lead in a circle")
+
+
+def _any_rules(raw: Any, level: int) -> bool:
+    if not isinstance(raw, Mapping) or level > MAXIMUM_DEPTH:
+        return False
+    if raw.get("x-kubernetes-validations"):
+        return True
+    below = [*(raw.get("properties") or {}).values(), raw.get("items"), raw.get("additionalProperties")]
+    return any(_any_rules(each, level + 1) for each in below + list(raw.get("allOf") or ()))
 
 
 class _Shared:
@@ -171,6 +182,19 @@ class Node:
     def map_type(self) -> str:
         """``granular`` (also when nothing is said) or ``atomic``."""
         return str(self.raw.get("x-kubernetes-map-type") or "granular")
+
+    @cached_property
+    def rules(self) -> tuple[Mapping[str, Any], ...]:
+        """The validation rules in CEL that apply to values here, those in ``allOf`` included."""
+        found = list(self.raw.get("x-kubernetes-validations") or ())
+        for part in self.raw.get("allOf") or ():
+            found += part.get("x-kubernetes-validations") or ()
+        return tuple(found)
+
+    @cached_property
+    def has_rules(self) -> bool:
+        """Whether rules apply here or anywhere below. Schemas with references have none (upstream's rule)."""
+        return bool(self.rules) or _any_rules(self.raw, 0)
 
     @cached_property
     def patch_strategies(self) -> frozenset[str]:
