@@ -6,7 +6,7 @@ built-in and custom kinds alike. How a definition becomes a :class:`Served` is :
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +93,10 @@ class Catalog:
     def stored(self, storage: str) -> Served | None:
         """Return the version in which a collection's objects are written."""
         return self._by_storage.get(storage)
+
+    def versions(self, storage: str) -> Sequence[Served]:
+        """Return every served version of a collection's resource."""
+        return [served for served in self._by_path.values() if served.storage == storage]
 
     def by_resource(self, group: str, plural: str) -> Served | None:
         """Return a resource in the version in which it is stored, whatever version is asked for."""

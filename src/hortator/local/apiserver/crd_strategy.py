@@ -181,6 +181,10 @@ def _validate_spec(spec: Mapping[str, Any], name: str) -> list[FieldError]:
                 at.child("webhook").child("clientConfig"), "required when strategy is Webhook"
             )
         )
+    served = [version for version in spec.get("versions") or [] if version.get("served")]
+    if strategy == "Webhook" and len(served) > 1:
+        detail = "conversion webhooks are not supported by this API server; serve one version, or use None"
+        errors.append(fielderrors.forbidden(at.child("strategy"), detail))
     if spec.get("preserveUnknownFields"):
         errors.append(
             fielderrors.invalid(

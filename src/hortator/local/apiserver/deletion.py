@@ -174,9 +174,8 @@ def _grace(served: Served, obj: Object, options: DeleteOptions) -> int:
     if served.storage != "/pods":
         return 0
     spec = obj.get("spec") or {}
-    if options.grace_seconds is not None:
-        grace = options.grace_seconds
-    else:
+    grace = options.grace_seconds
+    if grace is None:
         grace = spec.get("terminationGracePeriodSeconds", 30)
     if not spec.get("nodeName") or (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
         grace = 0

@@ -12,13 +12,14 @@ import logging
 import os
 import socket
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import parse_qsl, unquote
 
 from aiohttp import WSMsgType, web
 
-from hortator.kube.http import Handler, Request, Response
+from hortator.kube.http import Duplex, Handler, Request, Response
 
 from .bodies import MAX_BODY
 
@@ -209,9 +210,9 @@ class HttpServer:
                 await hijacked[0].close()
             return web.Response(status=200)
         if response.converse is not None:
-            return await _converse(received, response)
+            return await _converse(received, response.subprotocol, response.converse)
         if response.stream is not None:
-            return await _stream(received, response)
+            return await _stream(received, response, response.stream)
         return web.Response(status=response.status, headers=cast(Any, response.headers), body=response.body)
 
 
@@ -230,9 +231,9 @@ async def _body(received: web.BaseRequest) -> bytes:
     return b"".join(chunks)
 
 
-async def _stream(received: web.BaseRequest, response: Response) -> web.StreamResponse:
-    stream = response.stream
-    assert stream is not None
+async def _stream(
+    received: web.BaseRequest, response: Response, stream: AsyncIterator[bytes]
+) -> web.StreamResponse:
     answer = web.StreamResponse(status=response.status, headers=cast(Any, response.headers))
     try:
         await answer.prepare(received)
@@ -250,13 +251,14 @@ async def _stream(received: web.BaseRequest, response: Response) -> web.StreamRe
     return answer
 
 
-async def _converse(received: web.BaseRequest, response: Response) -> web.StreamResponse:
-    assert response.converse is not None
-    protocols = (response.subprotocol,) if response.subprotocol else ()
+async def _converse(
+    received: web.BaseRequest, subprotocol: str, converse: Callable[[Duplex], Awaitable[None]]
+) -> web.StreamResponse:
+    protocols = (subprotocol,) if subprotocol else ()
     answer = web.WebSocketResponse(protocols=protocols, compress=False, max_msg_size=4 * MAX_BODY)
     await answer.prepare(received)
     with contextlib.suppress(ConnectionError):
-        await response.converse(_WebSocket(answer))
+        await converse(_WebSocket(answer))
     await answer.close()
     return answer
 

@@ -1,7 +1,7 @@
 """The JSONPath of printer columns and of scale and selectable fields, as far as CustomResourceDefinitions use it.
 
-Fields (``.a.b``, ``['a.b']``), indexes, slices, ``[*]`` and filters (``[?(@.type=="Ready")]``). Anything else is refused when
-the definition is read, not when an object is shown.
+Fields (``.a.b``, ``['a.b']``), indexes, slices, ``[*]`` and filters (``[?(@.type=="Ready")]``). Anything else is
+refused when the definition is read, not when an object is shown.
 """
 
 from __future__ import annotations

@@ -23,8 +23,17 @@ _ONE = parse_quantity(1)
 _ZERO = parse_quantity(0)
 #: Resources that have a name of their own in quotas beside ``count/…``.
 _NAMED = frozenset(
-    ("/configmaps", "/persistentvolumeclaims", "/pods", "/replicationcontrollers", "/resourcequotas", "/secrets", "/services")
-)  # fmt: skip
+    f"/{plural}"
+    for plural in (
+        "configmaps",
+        "persistentvolumeclaims",
+        "pods",
+        "replicationcontrollers",
+        "resourcequotas",
+        "secrets",
+        "services",
+    )
+)
 _PLAIN = ("cpu", "memory", "ephemeral-storage")
 
 

@@ -26,6 +26,7 @@ from .admission.namespaces import NamespaceLifecycle
 from .admission.plugin import Chain
 from .admission.pods import DefaultTolerations, Priorities
 from .admission.quota import Quotas
+from .admission.webhooks import MutatingWebhooks, ValidatingWebhooks
 from .authentication import Authenticator
 from .authorization import Attributes, Authorizer
 from .bodies import JSON_HEADERS, encode
@@ -50,6 +51,7 @@ from .storage import Storage
 from .strategies import strategy_for
 from .strategies.base import Strategy
 from .tokens import Tokens
+from .webhook_client import WebhookClient
 
 __all__ = ["ApiServer"]
 
@@ -95,6 +97,7 @@ class ApiServer:
         self.tokens = Tokens(self._signing_key, self.storage, self._now)
         self.authorizer = Authorizer(self.storage)
         self._authenticator = Authenticator(self._owner_token, self.tokens)
+        self._webhook_client = WebhookClient()
         self._quotas = Quotas(self.storage, self._now)
         self.registry = Registry(self.storage, self.catalog, self._admission(), self.authorizer)
         self._documents = Documents(self.catalog, kubernetes=KUBERNETES)
@@ -124,6 +127,7 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self._webhook_client.close()
         self.storage.end_watches()
         await self.storage.settled()
         self.storage.close()
@@ -136,7 +140,9 @@ class ApiServer:
                 DefaultTolerations(),
                 Priorities(self.storage),
                 LimitRanges(self.storage),
+                MutatingWebhooks(self.storage, self.catalog, self._webhook_client),
                 Escalation(self.authorizer),
+                ValidatingWebhooks(self.storage, self.catalog, self._webhook_client),
                 self._quotas,
             )
         )

@@ -36,6 +36,8 @@ class Attempt:
     dry_run: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    #: Group, version and kind of ``obj`` where it is not one of the resource (CONNECT).
+    subresource_kind: Mapping[str, str] | None = None
     #: Called once the write has happened or failed.
     afterwards: list[Callable[[], None]] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Duplex, Request, Response
 from hortator.local.streams import Connector, ContainerNotFound, LogOptions, NotRunning, Session
 
+from ..admission.plugin import CONNECT, Attempt
 from ..authorization import Attributes, Authorizer
 from ..bodies import decode, json_response
 from ..context import Call
@@ -131,7 +132,7 @@ class Pods:
 
     async def exec(self, call: Call) -> Response:
         """Run a command in a container."""
-        self._may_connect(call)
+        await self._may_connect(call)
         request = call.request
         arguments = request.params("command")
         if not arguments:
@@ -146,7 +147,7 @@ class Pods:
 
     async def attach(self, call: Call) -> Response:
         """Join a container's own streams."""
-        self._may_connect(call)
+        await self._may_connect(call)
         pod, container, wanted = self._target(call)
         node = self._node(pod)
 
@@ -157,7 +158,7 @@ class Pods:
 
     async def forward(self, call: Call) -> Response:
         """Connect to a pod's ports."""
-        self._may_connect(call)
+        await self._may_connect(call)
         request = call.request
         pod = self._pod(call)
         node = self._node(pod)
@@ -211,12 +212,35 @@ class Pods:
         await command.over_spdy(stream, session, wanted)
         return Response(200)
 
-    def _may_connect(self, call: Call) -> None:
-        """Raise 403 unless the user may create this subresource: a WebSocket comes as GET, and reading is not enough."""
-        info = call.info
+    async def _may_connect(self, call: Call) -> None:
+        """Raise 403 unless the user may create this subresource (a WebSocket comes as GET, and reading is not enough),
+        or when admission refuses the connection.
+        """
+        info, served = call.info, call.served
         if info.verb == "get":
             wanted = Attributes("create", "", "pods", info.subresource, info.namespace, info.name)
             self._authorizer.require(call.user, wanted)
+        sub = served.kind.subresource(info.subresource)
+        kind = sub.kind if sub is not None else ""
+        options: Object = {"kind": kind, "apiVersion": "v1"}
+        for key, value in call.request.query:
+            if key in ("command", "ports"):
+                options.setdefault(key, []).append(value)
+            else:
+                options[key] = value if key == "container" else value.lower() not in ("0", "f", "false")
+        attempt = Attempt(
+            CONNECT,
+            served,
+            call.user,
+            info.namespace,
+            info.name,
+            options,
+            subresource=info.subresource,
+            subresource_kind={"group": "", "version": "v1", "kind": kind},
+            warnings=call.warnings,
+        )
+        await self._registry.admission.mutate(attempt, options)
+        await self._registry.admission.validate(attempt)
 
     def _pod(self, call: Call) -> Object:
         item = self._registry.storage.get("/pods", call.namespace, call.info.name)

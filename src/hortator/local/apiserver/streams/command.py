@@ -1,6 +1,6 @@
 """exec and attach: a session with a container over WebSocket channels or SPDY streams.
 
-Takes a :class:`~hortator.local.streams.Session` that has been started and moves bytes until its output is at an end, then says
+Takes a started :class:`~hortator.local.streams.Session` and moves bytes until its output is at an end, then says
 how it went in a Status, as remote command protocols 4 and 5 have it. Starting the session is :mod:`..handlers.pods`'.
 """
 
