@@ -15,14 +15,16 @@ from hortator.local.scheduler.messages import NO_NODES, fit_message
 from hortator.local.scheduler.pods import PodInfo
 from hortator.local.scheduler.preempt import NOT_HELPFUL, preempt
 from hortator.local.scheduler.score import best
+from hortator.local.scheduler.terms import NodeTerm
 
 __all__ = ["Decision", "decide"]
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """``node`` when there is one; else ``message``, and ``nominated`` with ``victims`` when ending them
-    helps.
+    """``node`` when there is one; else ``message``.
+
+    ``nominated`` is the node on which room is to be kept for the pod, if any; ``victims`` are ended there.
     """
 
     node: str = ""
@@ -31,8 +33,14 @@ class Decision:
     victims: tuple[PodInfo, ...] = ()
 
 
-def decide(cluster: Cluster, pod: PodInfo, *, blocked: str = "") -> Decision:
-    """Decide where a pod goes. ``blocked`` is why it can go nowhere at all (a volume that is not there)."""
+def decide(
+    cluster: Cluster, pod: PodInfo, *, blocked: str = "", volumes: tuple[tuple[NodeTerm, ...], ...] = ()
+) -> Decision:
+    """Decide where a pod goes.
+
+    ``blocked`` is why it can go nowhere at all (a volume that is not there); ``volumes`` are the node
+    affinities of the volumes that it uses.
+    """
     total = len(cluster.nodes)
     if not total:
         return Decision(message=NO_NODES)
@@ -41,7 +49,7 @@ def decide(cluster: Cluster, pod: PodInfo, *, blocked: str = "") -> Decision:
         return Decision(
             message=fit_message(total, {}, before=blocked, after=f"preemption: {fit_message(total, nowhere)}")
         )
-    cycle = prepare(cluster, pod)
+    cycle = prepare(cluster, pod, volumes)
     reserved = cluster.nodes.get(cluster.nominated_to(pod.uid))
     if reserved is not None and not fits(cluster, cycle, reserved):
         return Decision(node=reserved.name)
@@ -55,9 +63,9 @@ def decide(cluster: Cluster, pod: PodInfo, *, blocked: str = "") -> Decision:
             fitting.append(node)
     if fitting:
         return Decision(node=best(cluster, pod, fitting).name)
-    outcome = preempt(cluster, pod, verdicts)
+    outcome = preempt(cluster, pod, verdicts, volumes)
     return Decision(
         message=fit_message(total, verdicts, after=outcome.message and f"preemption: {outcome.message}"),
-        nominated=outcome.node,
+        nominated=cluster.nominated_to(pod.uid) if outcome.keeps else outcome.node,
         victims=outcome.victims,
     )

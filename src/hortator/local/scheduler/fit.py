@@ -15,7 +15,7 @@ from hortator.apimachinery.selectors import LabelSelector
 from hortator.local.scheduler.cluster import Cluster, NodeInfo
 from hortator.local.scheduler.pods import PodInfo
 from hortator.local.scheduler.requests import Port
-from hortator.local.scheduler.terms import PodTerm, SpreadRule, Taint, terms_match, tolerates
+from hortator.local.scheduler.terms import NodeTerm, PodTerm, SpreadRule, Taint, terms_match, tolerates
 
 __all__ = ["Cycle", "Matcher", "Reason", "Verdicts", "fits", "prepare", "reasons"]
 
@@ -34,6 +34,7 @@ UNSCHEDULABLE_TAINT = Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"
 UNSCHEDULABLE = (Reason("node(s) were unschedulable", curable=False),)
 NODE_AFFINITY = (Reason("node(s) didn't match Pod's node affinity/selector", curable=False),)
 PORTS = (Reason("node(s) didn't have free ports for the requested pod ports", curable=True),)
+VOLUMES = (Reason("node(s) didn't match PersistentVolume's node affinity", curable=False),)
 SPREAD = (Reason("node(s) didn't match pod topology spread constraints", curable=True),)
 SPREAD_LABEL = (
     Reason("node(s) didn't match pod topology spread constraints (missing required label)", curable=False),
@@ -60,6 +61,7 @@ class Cycle:
     """What one decision needs to know about the cluster as a whole."""
 
     pod: PodInfo
+    volumes: tuple[tuple[NodeTerm, ...], ...] = ()
     attracted: dict[Pair, int] = field(default_factory=dict)
     repelled: dict[Pair, int] = field(default_factory=dict)
     repelling: dict[Pair, int] = field(default_factory=dict)
@@ -67,7 +69,9 @@ class Cycle:
 
 
 class Matcher:
-    """Counts the pods that a selector matches. Pods share their labels, so each set of labels is matched once."""
+    """Counts the pods that a selector matches. Pods share their labels, so each set of labels is matched
+    once.
+    """
 
     def __init__(self, selector: LabelSelector | None, namespace: str) -> None:
         self._selector = selector
@@ -110,9 +114,9 @@ def _spread_count(
     return SpreadCount(rule, counts, own, fewest)
 
 
-def prepare(cluster: Cluster, pod: PodInfo) -> Cycle:
+def prepare(cluster: Cluster, pod: PodInfo, volumes: tuple[tuple[NodeTerm, ...], ...] = ()) -> Cycle:
     """Gather what the filters need to know about all nodes together."""
-    cycle = Cycle(pod)
+    cycle = Cycle(pod, volumes)
     hard = tuple(rule for rule in pod.spread if rule.hard)
     if hard:
         cycle.spread = tuple(_spread_count(cluster, pod, hard, rule) for rule in hard)
@@ -183,6 +187,8 @@ def reasons(cluster: Cluster, cycle: Cycle, node: NodeInfo) -> tuple[Reason, ...
         return PORTS
     if short := _short_of(pod, node):
         return short
+    if cycle.volumes and not all(terms_match(one, node.labels, node.name) for one in cycle.volumes):
+        return VOLUMES
     if cycle.spread and (verdict := _spread_verdict(cycle, node)):
         return verdict
     if pod.affinity and not _attracted(cluster, cycle, node):
@@ -218,7 +224,7 @@ def fits(cluster: Cluster, cycle: Cycle, node: NodeInfo) -> tuple[Reason, ...]:
 def _again(cluster: Cluster, cycle: Cycle) -> Cycle:
     pod = cycle.pod
     if pod.affinity or pod.anti_affinity or pod.spread or cluster.affine:
-        return prepare(cluster, pod)
+        return prepare(cluster, pod, cycle.volumes)
     return cycle
 
 

@@ -29,7 +29,10 @@ DEFAULT_MEMORY = 200 * 1024 * 1024
 
 
 class PodInfo(msgspec.Struct, frozen=True, eq=False):
-    """The compiled pod. ``key`` is (namespace, name); ``owner`` the UID of its controller or empty."""
+    """The compiled pod. ``key`` is (namespace, name); ``owner`` the UID of its controller or empty.
+
+    ``claims`` are its volume claims by name; ``devices`` whether it asks for devices by resource claims.
+    """
 
     key: tuple[str, str]
     uid: str
@@ -56,6 +59,7 @@ class PodInfo(msgspec.Struct, frozen=True, eq=False):
     preferred_anti_affinity: tuple[PodTerm, ...]
     spread: tuple[SpreadRule, ...]
     claims: tuple[str, ...]
+    devices: bool
     gates: tuple[str, ...]
     scheduler: str
 
@@ -143,6 +147,7 @@ def pod_info(pod: Mapping[str, Any]) -> PodInfo:
         preferred_anti_affinity=anti_preferred,
         spread=spread_rules(spec, labels),
         claims=claims_of(pod),
+        devices=bool(spec.get("resourceClaims")),
         gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
         scheduler=spec.get("schedulerName") or "default-scheduler",
     )

@@ -13,6 +13,7 @@ from hortator.local.scheduler.cluster import Cluster, NodeInfo
 from hortator.local.scheduler.fit import Reason, Verdicts, fits, prepare
 from hortator.local.scheduler.messages import fit_message
 from hortator.local.scheduler.pods import PodInfo
+from hortator.local.scheduler.terms import NodeTerm
 
 __all__ = ["NOT_HELPFUL", "Preemption", "preempt"]
 
@@ -22,31 +23,37 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 
 @dataclass(frozen=True, slots=True)
 class Preemption:
-    """A node and its victims, most important first; or the sentence why preemption does not help."""
+    """A node and its victims, most important first; or the sentence why preemption does not help.
+
+    ``keeps``: it was not tried, so room that is kept for the pod already stays kept.
+    """
 
     node: str = ""
     victims: tuple[PodInfo, ...] = ()
     message: str = ""
+    keeps: bool = False
 
 
-def preempt(cluster: Cluster, pod: PodInfo, verdicts: Verdicts) -> Preemption:
+def preempt(
+    cluster: Cluster, pod: PodInfo, verdicts: Verdicts, volumes: tuple[tuple[NodeTerm, ...], ...] = ()
+) -> Preemption:
     """Choose a node and its victims; ``verdicts`` say why the pod fits on none of the nodes now."""
     if not pod.preempts:
-        return Preemption(message="not eligible due to preemptionPolicy=Never.")
+        return Preemption(message="not eligible due to preemptionPolicy=Never.", keeps=True)
     nominated = cluster.nodes.get(cluster.nominated_to(pod.uid))
     if (
         nominated is not None
         and _curable(verdicts.get(nominated.name, ()))
         and any(one.deleting and one.priority < pod.priority for one in nominated.pods.values())
     ):
-        return Preemption(message="not eligible due to a terminating pod on the nominated node.")
+        return Preemption(message="not eligible due to a terminating pod on the nominated node.", keeps=True)
     candidates: dict[str, tuple[PodInfo, ...]] = {}
     refusals: dict[str, tuple[Reason, ...]] = {}
     for name, node in cluster.nodes.items():
         if not _curable(verdicts.get(name, ())):
             refusals[name] = (Reason(NOT_HELPFUL, curable=False),)
             continue
-        victims, refusal = _victims(cluster, pod, node)
+        victims, refusal = _victims(cluster, pod, node, volumes)
         if victims:
             candidates[name] = victims
         else:
@@ -67,7 +74,7 @@ def _importance(pod: PodInfo) -> tuple[int, str]:
 
 
 def _victims(
-    cluster: Cluster, pod: PodInfo, node: NodeInfo
+    cluster: Cluster, pod: PodInfo, node: NodeInfo, volumes: tuple[tuple[NodeTerm, ...], ...]
 ) -> tuple[tuple[PodInfo, ...], tuple[Reason, ...]]:
     lower = sorted((one for one in node.pods.values() if one.priority < pod.priority), key=_importance)
     if not lower:
@@ -76,11 +83,11 @@ def _victims(
     with cluster.trial(node) as trial:
         for one in lower:
             trial.remove(one)
-        if verdict := fits(cluster, prepare(cluster, pod), node):
+        if verdict := fits(cluster, prepare(cluster, pod, volumes), node):
             return (), verdict
         for one in lower:
             trial.add(one)
-            if fits(cluster, prepare(cluster, pod), node):
+            if fits(cluster, prepare(cluster, pod, volumes), node):
                 trial.remove(one)
                 victims.append(one)
     return tuple(victims), ()

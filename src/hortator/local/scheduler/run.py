@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from hortator.apimachinery import meta
 from hortator.kube.errors import ApiError, NotFound, Unavailable
 from hortator.kube.manager import Controller, Manager, Result
-from hortator.kube.resources import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PODS
+from hortator.kube.resources import NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS
 from hortator.local.scheduler.cluster import Cluster
 from hortator.local.scheduler.decide import Decision, decide
 from hortator.local.scheduler.messages import truncated
 from hortator.local.scheduler.pending import Pending
 from hortator.local.scheduler.pods import PodInfo, is_terminal, pod_info
+from hortator.local.scheduler.terms import NodeTerm, node_terms
 
 if TYPE_CHECKING:
     from hortator.kube.events import Recorder
@@ -71,11 +72,13 @@ class Scheduler:
         self._outbox: dict[Key, _Bind | _Refuse] = {}
         self._pods = manager.informer(PODS)
         self._claims = manager.informer(PERSISTENT_VOLUME_CLAIMS)
+        self._volumes = manager.informer(PERSISTENT_VOLUMES)
         self._decider = manager.add(Controller("scheduler", self._schedule, workers=1, max_delay=5.0))
         self._writer = manager.add(Controller("scheduler writer", self._write, workers=8, max_delay=10.0))
         manager.informer(NODES).on_change(self._node_changed)
         manager.informer(NAMESPACES).on_change(self._namespace_changed)
-        self._claims.on_change(self._claim_changed)
+        self._claims.on_change(lambda kind, claim, old: self._stir())
+        self._volumes.on_change(lambda kind, volume, old: self._stir())
         self._pods.on_change(self._pod_changed)
 
     # What is seen
@@ -94,9 +97,6 @@ class Scheduler:
         elif self.cluster.namespaces.get(name) != (labels := meta.labels_of(namespace)):
             self.cluster.namespaces[name] = labels
             self._stir()
-
-    def _claim_changed(self, _kind: str, _claim: Object, _old: Object | None) -> None:
-        self._stir()
 
     def _pod_changed(self, kind: str, pod: Object, old: Object | None) -> None:
         uid = meta.uid_of(pod)
@@ -154,7 +154,9 @@ class Scheduler:
 
     def _decide(self, pod: PodInfo, now: float) -> None:
         try:
-            decision = decide(self.cluster, pod, blocked=self._blocked(pod))
+            decision = decide(
+                self.cluster, pod, blocked=self._blocked(pod), volumes=self._volume_affinities(pod)
+            )
         except BaseException:
             self.pending.park(pod.uid, now, stirred=True)
             raise
@@ -167,17 +169,16 @@ class Scheduler:
         self._refuse(pod, decision)
 
     def _refuse(self, pod: PodInfo, decision: Decision) -> None:
-        nominated = decision.nominated or self.cluster.nominated_to(pod.uid)
         if decision.nominated:
             self.cluster.nominate(pod, decision.nominated)
-        elif nominated and "not eligible" not in decision.message:
-            # The room that was kept does not help any more.
+        else:
             self.cluster.denominate(pod.uid)
-            nominated = ""
-        self._send(_Refuse(pod, "Unschedulable", decision.message, nominated, decision.victims))
+        self._send(_Refuse(pod, "Unschedulable", decision.message, decision.nominated, decision.victims))
 
     def _blocked(self, pod: PodInfo) -> str:
         """Return why no node at all will do: a volume claim that is missing, going, or not bound yet."""
+        if pod.devices:
+            return "resource claims (dynamic resource allocation) are not supported here"
         for name in pod.claims:
             claim = self._claims.get(pod.namespace, name)
             if claim is None:
@@ -191,6 +192,17 @@ class Scheduler:
             if phase != "Bound":
                 return "pod has unbound immediate PersistentVolumeClaims"
         return ""
+
+    def _volume_affinities(self, pod: PodInfo) -> tuple[tuple[NodeTerm, ...], ...]:
+        """Return what the volumes of a pod say about nodes."""
+        found = []
+        for name in pod.claims:
+            claim = self._claims.get(pod.namespace, name) or {}
+            volume = self._volumes.get(None, (claim.get("spec") or {}).get("volumeName") or "") or {}
+            affinity = (volume.get("spec") or {}).get("nodeAffinity") or {}
+            if (terms := node_terms(affinity.get("required"))) is not None:
+                found.append(terms)
+        return tuple(found)
 
     # What is written
 

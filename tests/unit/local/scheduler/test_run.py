@@ -8,6 +8,7 @@ from hortator.apimachinery import conditions
 from hortator.kube.http import Request, Response
 from hortator.kube.resources import NODES, PODS
 from hortator.kube.resources import PERSISTENT_VOLUME_CLAIMS as CLAIMS
+from hortator.kube.resources import PERSISTENT_VOLUMES as VOLUMES
 from hortator.kube.resources import PRIORITY_CLASSES as PRIORITY
 from support.small_cluster import SmallCluster, small_cluster
 
@@ -135,3 +136,55 @@ async def test_a_pod_waits_for_its_volume_claim(cluster: SmallCluster) -> None:
         },
     )
     await cluster.until_pod("one", bound)
+
+
+async def test_devices_by_resource_claims_are_refused_not_ignored(cluster: SmallCluster) -> None:
+    await cluster.add_node("a")
+    claims = [{"name": "gpu", "resourceClaimName": "one"}]
+    await cluster.add_pod("one", resourceClaims=claims)
+    waiting = await cluster.until_pod("one", scheduled)
+    assert (
+        "resource claims (dynamic resource allocation) are not supported here"
+        in scheduled(waiting)["message"]
+    )
+
+
+async def test_a_pod_goes_where_its_volume_is(cluster: SmallCluster) -> None:
+    await cluster.add_node("a")
+    await cluster.add_node("b")
+    there = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["b"]}
+    for name in ("a", "b"):
+        labels = {"metadata": {"labels": {"kubernetes.io/hostname": name}}}
+        await cluster.client.patch(NODES, name, labels)
+    await cluster.client.create(
+        VOLUMES,
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "disk"},
+            "spec": {
+                "capacity": {"storage": "1Gi"},
+                "accessModes": ["ReadWriteOnce"],
+                "hostPath": {"path": "/srv"},
+                "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [there]}]}},
+            },
+        },
+    )
+    await cluster.client.create(
+        CLAIMS,
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": "data", "namespace": "default"},
+            "spec": {
+                "storageClassName": "",
+                "accessModes": ["ReadWriteOnce"],
+                "resources": {"requests": {"storage": "1Gi"}},
+            },
+        },
+    )
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    for number in range(3):
+        name = f"pod-{number}"
+        await cluster.add_pod(name, volumes=[volume])
+        assert bound(await cluster.until_pod(name, bound)) == "b"

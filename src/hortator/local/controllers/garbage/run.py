@@ -62,6 +62,8 @@ class GarbageCollector:
         self._client: Client = manager.client
         self._served: dict[tuple[str, str], Served] = {}
         self._monitors: dict[Resource, asyncio.Task[None]] = {}
+        #: Objects with an owner of a kind that was not served when they were looked at.
+        self._undecided: set[str] = set()
         self._stale = asyncio.Event()
         self._complete = asyncio.Event()
         self._controller = manager.add(
@@ -90,6 +92,8 @@ class GarbageCollector:
                     continue
                 await self._adopt(served, group)
                 self._complete.set()
+                self._look(self._undecided)
+                self._undecided.clear()
 
     async def _adopt(self, served: Iterable[Served], group: asyncio.TaskGroup) -> None:
         self._served = {}
@@ -155,7 +159,13 @@ class GarbageCollector:
             self._look(self.graph.remove(uid))
             return
         node = make_node(node.resource, fresh)
-        states = {one.uid: await self._owner_state(node, one) for one in node.owners}
+        try:
+            states = {one.uid: await self._owner_state(node, one) for one in node.owners}
+        except UnknownOwner as error:
+            # Nothing may be concluded until the kind is served, which is when it is looked at again.
+            _log.info("garbage collector: %s", error)
+            self._undecided.add(uid)
+            return
         outcome = decide(node, self.graph, lambda reference: states[reference.uid])
         match outcome:
             case None:

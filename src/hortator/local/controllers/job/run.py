@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from hortator.apimachinery import meta
-from hortator.kube.errors import ApiError, Forbidden, NotFound
+from hortator.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from hortator.kube.informer import Informer
 from hortator.kube.manager import Controller, Manager, Result
 from hortator.kube.resources import JOBS, PODS
@@ -29,6 +29,9 @@ __all__ = ["JobController"]
 Object = Mapping[str, Any]
 Key = tuple[str, str]
 BY_OWNER = "job"
+#: Seconds before a refused request is tried again, doubled each time (upstream's API back-off).
+FIRST_RETRY = 1.0
+LAST_RETRY = 60.0
 
 
 def job_uid(pod: Object) -> str:
@@ -61,6 +64,8 @@ class JobController:
         self._asleep = asleep
         #: How long the machine had slept when a Job was first seen; earlier sleep is not this Job's.
         self._asleep_before: dict[str, float] = {}
+        #: How often in a row the server refused something for a Job, by UID.
+        self._refusals: dict[str, int] = {}
         self._jobs: Informer[dict[str, Any]] = manager.informer(JOBS)
         self._pods: Informer[dict[str, Any]] = manager.informer(PODS, indexes={BY_OWNER: _by_job})
         self._controller = manager.add(Controller("job", self._reconcile, workers=4))
@@ -71,6 +76,7 @@ class JobController:
     def _job_changed(self, kind: str, job: Object, _: Object | None) -> None:
         if kind == "deleted":
             self._asleep_before.pop(meta.uid_of(job), None)
+            self._refusals.pop(meta.uid_of(job), None)
             for pod in self._pods.by_index(BY_OWNER, meta.uid_of(job)):
                 self._orphans.enqueue((meta.namespace_of(pod), meta.name_of(pod)))
         else:
@@ -119,10 +125,21 @@ class JobController:
                     if pod.tracked:
                         self._orphans.enqueue((key[0], pod.name))
             return None
-        await self._act(view, todo)
-        return Result(requeue_after=todo.requeue_after)
+        failures = await self._act(view, todo)
+        if not failures:
+            self._refusals.pop(uid, None)
+            return Result(requeue_after=todo.requeue_after)
+        for error in failures:
+            if not isinstance(error, ApiError) or isinstance(error, Conflict):
+                raise error
+        # The server said no (a quota, an admission webhook), and an Event has told why: no defect of ours.
+        times = self._refusals.get(uid, 0)
+        self._refusals[uid] = times + 1
+        wait = min(FIRST_RETRY * 2.0 ** min(times, 16), LAST_RETRY)
+        return Result(requeue_after=min(wait, todo.requeue_after or wait))
 
-    async def _act(self, job: JobView, todo: Plan) -> None:
+    async def _act(self, job: JobView, todo: Plan) -> list[Exception]:
+        """Carry a plan out; return what went wrong with single pods."""
         failures = [
             *await _gathered([self._delete(job, pod, count=False) for pod in todo.surplus]),
             *await _gathered([self._delete(job, pod, count=True) for pod in todo.end]),
@@ -152,8 +169,7 @@ class JobController:
             await self._write(base, settled)
         if final is not None:
             self._tell_end(job, settled, final)
-        if failures:
-            raise failures[0]
+        return failures
 
     def _tell_end(self, job: JobView, status: Object, final: Object) -> None:
         subject = _typed(job.object)
