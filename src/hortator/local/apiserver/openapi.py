@@ -130,8 +130,17 @@ def _body_of(sub: Subresource) -> str:
     }.get(sub.kind, "")
 
 
+#: How documents say what the table says by a format.
+UNIONS: dict[str, dict[str, Any]] = {
+    "quantity": {"oneOf": [{"type": "string"}, {"type": "number"}]},
+    "int-or-string": {"format": "int-or-string", "oneOf": [{"type": "integer"}, {"type": "string"}]},
+}
+
+
 def _document_node(node: Mapping[str, Any], references: list[str]) -> dict[str, Any]:
     """Return a schema as documents have it: full references, inside ``allOf`` unless alone."""
+    if node.get("format") in UNIONS and node.get("x-kubernetes-int-or-string"):
+        return UNIONS[node["format"]]
     result: dict[str, Any] = {}
     for key, value in node.items():
         if key == "$ref" and isinstance(value, str) and not value.startswith("#"):
@@ -142,12 +151,8 @@ def _document_node(node: Mapping[str, Any], references: list[str]) -> dict[str, 
             result[key] = {name: _document_node(child, references) for name, child in value.items()}
         elif key in {"items", "additionalProperties", "not"} and isinstance(value, Mapping):
             result[key] = _document_node(value, references)
-        elif key == "format" and value == "quantity":
-            continue
         else:
             result[key] = value
-    if result.pop("x-kubernetes-int-or-string", False):
-        result["oneOf"] = [{"type": "string"}, {"type": "integer" if "format" in node else "number"}]
     return result
 
 
