@@ -124,6 +124,7 @@ class NodeAgent:
                     if loop.time() >= registered + _STATUS_SECONDS:
                         await self._register(ready=True)
                         registered = loop.time()
+                        self._host.registered(self.name)
                     await self._renew()
                 except NotFound:
                     registered = float(

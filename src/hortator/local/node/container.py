@@ -61,6 +61,7 @@ class ContainerProcess:
         self._reader: asyncio.Task[None] | None = None
         self._started: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._end: Exit | None = None
         self._execs: dict[int, tuple[asyncio.Future[None], asyncio.Future[int]]] = {}
         self._pins: dict[int, asyncio.Future[int]] = {}
         self._number = 0
@@ -187,7 +188,8 @@ class ContainerProcess:
             await started
         except BaseException:
             for fd in given + mine:
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
             self._execs.pop(number, None)
             raise
 
@@ -290,9 +292,8 @@ class ContainerProcess:
                 if not self._started.done():
                     self._started.set_exception(LaunchFailed(message["reason"], message["message"]))
             case "exited":
-                self._exit.set_result(Exit(message["code"], message["signal"], message["oom"]))
-                self._notify()
-                # The first process lingers until we close; our readers have its files.
+                # The first process lingers until we have read this; the end is told when it has gone too.
+                self._end = Exit(message["code"], message["signal"], message["oom"])
                 self._channel.close_writing()
             case "exec-started":
                 future = self._execs[message["id"]][0]
@@ -316,7 +317,8 @@ class ContainerProcess:
         if not self._started.done():
             self._started.set_exception(LaunchFailed("CreateContainerError", "its first process was killed"))
         if not self._exit.done():
-            self._exit.set_result(Exit(137, 9, lost="the first process of the container was killed"))
+            lost = Exit(137, 9, lost="the first process of the container was killed")
+            self._exit.set_result(self._end or lost)
         for started, ended in self._execs.values():
             if not started.done():
                 started.set_exception(LaunchFailed("StartError", "the container has ended"))

@@ -140,6 +140,9 @@ class Host:
         self._written: dict[str, str] = {}
         self._rewriting: asyncio.Handle | None = None
         self._machine_hosts = ""
+        #: Set once every node is registered.
+        self.ready = asyncio.Event()
+        self._registered: set[str] = set()
         manager.add_service("local nodes", self.run)
 
     def connector(self, node: str) -> NodeAgent | None:
@@ -166,6 +169,12 @@ class Host:
                     tasks.create_task(agent.run(), name=f"node {agent.name}")
         finally:
             await self.objects.close()
+
+    def registered(self, node: str) -> None:
+        """Hear that a node is in the API."""
+        self._registered.add(node)
+        if len(self._registered) == len(self.agents):
+            self.ready.set()
 
     @property
     def stage(self) -> Path:
