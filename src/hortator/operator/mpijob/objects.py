@@ -161,6 +161,9 @@ def worker(job: MPIJob, index: int, settings: Settings) -> Object:
         container["command"] = command
         container.pop("args", None)
     spec["containers"] = [container, *spec["containers"][1:]]
+    if settings.launch_mode == "exec":
+        # Never called there, but the daemon of Open MPI 4 does not start without its remote shell.
+        _add_files(job, spec, (launch.REMOTE_SHELL,))
     pod = _object(resources.PODS, job, name, spec=spec)
     pod["metadata"] |= template["metadata"]
     return pod
@@ -172,19 +175,10 @@ def launcher_template(job: MPIJob, settings: Settings) -> Object:
     index = "0" if job.launcher_as_worker else None
     template = _pod_template(job, job.launcher, name, "launcher", index, settings)
     spec = template["spec"]
-    items = [
-        {"key": key, "path": key, "mode": 0o555 if key in _PROGRAMS else 0o444}
-        for key in config_data(job, (), settings)
-    ]
-    volume = {"name": _CONFIG_VOLUME, "configMap": {"name": config_name(job), "items": items}}
-    mount = {"name": _CONFIG_VOLUME, "mountPath": launch.CONFIG_DIR}
-    _add_volume(spec, volume, mount)
+    _add_files(job, spec, config_data(job, (), settings))
     if settings.launch_mode == "exec":
         spec["serviceAccountName"] = account_name(job)
     return template
-
-
-_PROGRAMS = (launch.DISCOVER_HOSTS, launch.REMOTE_SHELL)
 
 
 def launcher_job(job: MPIJob, settings: Settings, *, suspend: bool) -> Object:
@@ -262,6 +256,16 @@ def _ssh_volume(job: MPIJob) -> Object:
         # Root's ssh refuses a key that others can read; other users' keys belong to root and are not checked.
         source["defaultMode"] = 0o600
     return {"name": _SSH_VOLUME, "secret": source}
+
+
+_PROGRAMS = (launch.DISCOVER_HOSTS, launch.REMOTE_SHELL)
+
+
+def _add_files(job: MPIJob, spec: Object, keys: Iterable[str]) -> None:
+    """Mount files of the job's ConfigMap into the first container."""
+    items = [{"key": key, "path": key, "mode": 0o555 if key in _PROGRAMS else 0o444} for key in keys]
+    volume = {"name": _CONFIG_VOLUME, "configMap": {"name": config_name(job), "items": items}}
+    _add_volume(spec, volume, {"name": _CONFIG_VOLUME, "mountPath": launch.CONFIG_DIR})
 
 
 def _add_volume(spec: Object, volume: Object, mount: Object) -> None:

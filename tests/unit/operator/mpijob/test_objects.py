@@ -243,10 +243,17 @@ def test_an_account_that_the_template_names_is_used_and_gets_the_rights() -> Non
     assert objects.role_binding(job)["subjects"][0]["name"] == "mine"
 
 
+def test_a_worker_of_exec_mode_has_the_remote_shell_and_no_other_file() -> None:
+    spec = objects.worker(_view(mpijob().workers(1)), 0, EXEC)["spec"]
+    config = next(each["configMap"] for each in spec["volumes"] if "configMap" in each)
+    assert config["items"] == [{"key": "remote_shell.sh", "path": "remote_shell.sh", "mode": 0o555}]
+    assert {"name": "mpi-job-config", "mountPath": "/etc/mpi"} in _main(spec)["volumeMounts"]
+
+
 def test_a_run_directory_that_the_template_brings_is_used() -> None:
     volume = {"name": "hort-run", "emptyDir": {"medium": "Memory"}}
     mount = {"name": "hort-run", "mountPath": "/run/hortator"}
     job = _view(mpijob().workers(1, volumeMounts=[mount]).worker_spec(volumes=[volume]))
     spec = objects.worker(job, 0, EXEC)["spec"]
-    assert spec["volumes"] == [volume]
-    assert _main(spec)["volumeMounts"] == [mount]
+    assert [each for each in spec["volumes"] if each["name"] == "hort-run"] == [volume]
+    assert [each for each in _main(spec)["volumeMounts"] if each["name"] == "hort-run"] == [mount]
