@@ -7,10 +7,10 @@ wrapper, collector, launch and enter are the real ones, and so is mpirun.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -115,7 +115,7 @@ class RanksJob:
         }
         for name in [*self.names, "launcher"]:
             (base / name / "run").mkdir(parents=True)
-            own = {**common, **(worker_pod or {}).get(name, {})}
+            own = {**common, **_session(base / name / "run"), **(worker_pod or {}).get(name, {})}
             lines = "".join(f"export {key}='{value}'\n" for key, value in own.items())
             (base / name / "env").write_text(lines)
         self.common = common
@@ -136,6 +136,7 @@ class RanksJob:
                 self.collectors[name] = subprocess.Popen([*START, "collector"], stdout=log, env=env)
         env = {
             **self.common,
+            **_session(self.base / "launcher" / "run"),
             "HOSTNAME": "launcher",
             "HORT_RUN_DIR": str(self.base / "launcher" / "run"),
             "PRTE_MCA_prte_default_hostfile": str(self.base / "hosts"),
@@ -158,6 +159,13 @@ class RanksJob:
         script = 'p=$HORT_RUN_DIR/stdin; mkfifo "$p" 2>/dev/null; exec cat >"$p"'
         run_dir = str(self.base / self.names[0] / "run")
         subprocess.run(["/bin/sh", "-c", script], input=data, env={"HORT_RUN_DIR": run_dir}, check=False)
+
+    def wait_for(self, condition: Callable[[bytes], bool], *, seconds: float = 20) -> None:
+        """Wait until all workers' logs together fulfil ``condition``."""
+        end = time.monotonic() + seconds
+        while not condition(b"".join((self.base / name / "log").read_bytes() for name in self.names)):
+            assert time.monotonic() < end, "the logs never came to say it"
+            time.sleep(0.01)
 
     def finish(self, *, timeout: float = 60, cleanup: bool = True) -> Outcome:
         """Wait for the launcher, then for the workers; ``cleanup`` ends those that go on, as the operator does."""
@@ -189,14 +197,6 @@ class RanksJob:
         return self.finish(timeout=timeout)
 
 
-def mpi_folders() -> dict[str, Path]:
-    """The mpirun of each MPI that is here: name -> a folder with `mpirun` of that family alone."""
-    found: dict[str, Path] = {}
-    wheel = Path(sys.executable).parent
-    if (wheel / "prterun").exists():
-        found["openmpi5"] = wheel
-    for name, program in (("openmpi4", "orterun"), ("mpich", "mpiexec.mpich")):
-        path = shutil.which(program)
-        if path:
-            found[name] = Path(path)
-    return found
+def _session(folder: Path) -> dict[str, str]:
+    """Where MPI keeps its session files: a folder of each pod, as the operator sets it."""
+    return {"PRTE_MCA_prte_tmpdir_base": str(folder), "OMPI_MCA_orte_tmpdir_base": str(folder)}

@@ -132,11 +132,12 @@ def prepare(
     result = dict(environ)
     for name, value in settings(mpirun, oversubscribed="HORT_OVERSUBSCRIBED" in text).items():
         result.setdefault(os.fsencode(name), os.fsencode(value))
-    shared_name = len(hosts) > 1 and pod_name != os.uname().nodename
-    if shared_name and mpirun.family == OPENMPI and b"OMPI_MCA_btl" not in caller:
-        # Without a sandbox all workers have the machine's name, by which Open MPI's shared memory tells hosts apart: it
-        # crashes in Open MPI 4 and 5.
-        result[b"OMPI_MCA_btl"] = b"self,tcp"
+    if len(hosts) > 1 and mpirun.family == OPENMPI and pod_name != os.uname().nodename:
+        for key, setting in _without_sandbox(caller).items():
+            if setting is None:
+                result.pop(key, None)
+            else:
+                result[key] = setting
     for name, value in OUTSIDE.get(mpirun.family, {}).items():
         result[os.fsencode(name)] = os.fsencode(value)
     for name in (*HOSTFILES, "I_MPI_PERHOST"):
@@ -148,6 +149,20 @@ def prepare(
     wrapper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.sh")
     line = mpirun_line(mpirun, ranks=ranks, hostfile=file, forward=forward)
     return [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
+
+
+def _without_sandbox(caller: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]:
+    """Return what Open MPI needs where all workers have the machine's host name; None: must not be set.
+
+    Its shared memory tells hosts apart by their names and crashes (4 and 5). And mpirun would tell its own session folder
+    to all daemons, which then write the same files; each has one in its own environment.
+    """
+    wanted: dict[bytes, bytes | None] = {
+        b"OMPI_MCA_btl": b"self,tcp",
+        b"OMPI_MCA_orte_tmpdir_base": None,
+        b"PRTE_MCA_prte_tmpdir_base": None,
+    }
+    return {name: value for name, value in wanted.items() if name not in caller}
 
 
 def find_mpirun(command: list[str], environ: dict[str, str]) -> Mpirun:
@@ -176,9 +191,11 @@ def run(line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, by
 
     signal.set_wakeup_fd(woken, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
+    # Open MPI 4 called by its path puts its folders before the ranks' PATH; where PATH finds it anyway, there is no need.
+    folder, name = os.path.split(line[0])
     pid = os.posix_spawn(
         line[0],
-        line,
+        [name if folder in environ.get(b"PATH", b"").split(b":") else line[0], *line[1:]],
         environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, nothing, 0), (os.POSIX_SPAWN_DUP2, writer, 2)],
         setsigdef=[signal.SIGPIPE],

@@ -38,11 +38,15 @@ MAX_FILES = 400
 
 
 class LibMpi:
-    """An MPI library: its family, its path (None when it was not found), its version's first part if known, who loads it."""
+    """An MPI library: its family, its path (None when it was not found), its version's first part if known, who loads it.
 
-    __slots__ = ("family", "major", "path", "user")
+    ``certain`` is false where a program could load it but need not, as a Python that has mpi4py.
+    """
+
+    __slots__ = ("certain", "family", "major", "path", "user")
 
     def __init__(self, family: str, *, path: str | None, major: int | None, user: str) -> None:
+        self.certain = True
         self.family = family
         self.path = path
         self.major = major
@@ -84,7 +88,10 @@ def _of_program(
 ) -> LibMpi | None:
     name = os.path.basename(path)
     if name.rstrip("0123456789.") in ("python", "pypy"):
-        return _of_python(path, arguments, environ, libraries)
+        found = _of_python(path, arguments, environ, libraries)
+        if found is not None:
+            found.certain = _mentions_mpi4py(arguments)
+        return found
     elf = read_elf(path)
     if elf is not None:
         return of_elf(elf, libraries, user=path)
@@ -182,6 +189,18 @@ def _of_python(
         return _chosen_at_import(package, prefixes, environ, libraries)
     root = read_elf(f"{package}/{modules[0]}") if modules else None
     return of_elf(root, libraries, user=root.path) if root else None
+
+
+def _mentions_mpi4py(arguments: list[str]) -> bool:
+    """Tell whether Python's arguments, or the script that they name, speak of mpi4py."""
+    if any("mpi4py" in word for word in arguments):
+        return True
+    script = next((word for word in arguments if not word.startswith("-")), None)
+    try:
+        with open(script or os.devnull, "rb") as stream:
+            return b"mpi4py" in stream.read(1 << 20)
+    except OSError:
+        return False
 
 
 def _chosen_at_import(

@@ -159,7 +159,7 @@ def choose(library: LibMpi | None, mpiruns: list[Mpirun], *, asked: Mpirun | Non
     candidates = [asked] if asked is not None else mpiruns
     if not candidates:
         raise NoMpirun
-    if library is None:
+    if library is None or (asked is not None and not library.certain):
         return candidates[0]
     fitting = [mpirun for mpirun in candidates if LIBRARY_OF[mpirun.family] == library.family]
     if not fitting:
