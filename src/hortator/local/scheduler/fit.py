@@ -298,5 +298,5 @@ def _attracted(cluster: Cluster, cycle: Cycle, node: NodeInfo) -> bool:
 
 
 def _touches(pairs: Mapping[Pair, int], node: NodeInfo) -> bool:
-    labels = node.labels
-    return any(labels.get(key) == value for key, value in pairs)
+    # By the few labels of the node, not by the pairs, of which there may be one for each node.
+    return any(pair in pairs for pair in node.labels.items())

@@ -43,6 +43,7 @@ class Pending:
         self._entries: dict[str, _Entry] = {}
         self._heap: list[tuple[int, int, str]] = []
         self._order = 0
+        self._stirred = False
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,6 +78,18 @@ class Pending:
         """Forget a pod: it was placed, deleted, or is not ours any more."""
         self._entries.pop(uid, None)
 
+    def following(self, now: float) -> tuple[PodInfo | None, float | None]:
+        """Return the pod that is next; or None and the seconds until the next one is ready, if any will be."""
+        if self._stirred:
+            # Whoever became ready by the change may be more important than those that are ready already.
+            self._stirred = False
+            self.release(now)
+        pod = self.take()
+        if pod is not None:
+            return pod, None
+        left = self.release(now)
+        return self.take(), left
+
     def take(self) -> PodInfo | None:
         """Return the ready pod that is next, or None. It stays known until :meth:`drop` or :meth:`park`."""
         while self._heap:
@@ -101,6 +114,7 @@ class Pending:
 
     def stir(self) -> None:
         """Note that something changed: whoever waits is tried again once its back-off is over."""
+        self._stirred = True
         for entry in self._entries.values():
             if entry.parked:
                 entry.stirred = True

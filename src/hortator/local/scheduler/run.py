@@ -144,10 +144,9 @@ class Scheduler:
         """Decide about every pod that is ready."""
         clock = asyncio.get_running_loop().time
         while True:
-            following = self.pending.release(clock())
-            pod = self.pending.take()
+            pod, seconds = self.pending.following(clock())
             if pod is None:
-                return Result(requeue_after=following)
+                return Result(requeue_after=seconds)
             self._decide(pod, clock())
             # Nothing long may hold the loop: others go between two decisions.
             await asyncio.sleep(0)

@@ -132,10 +132,7 @@ def _pod_affinity(cluster: Cluster, pod: PodInfo, nodes: Sequence[NodeInfo]) -> 
                 note(node, term.topology_key, -term.weight)
     if not pairs:
         return [0.0] * len(nodes)
-    sums = [
-        sum(weight for (key, value), weight in pairs.items() if node.labels.get(key) == value)
-        for node in nodes
-    ]
+    sums = [sum(pairs.get(pair, 0) for pair in node.labels.items()) for node in nodes]
     low, high = min(sums), max(sums)
     if low == high:
         return [0.0] * len(nodes)

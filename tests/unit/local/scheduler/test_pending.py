@@ -72,3 +72,24 @@ def test_a_dropped_pod_is_not_handed_out() -> None:
     pending.drop("uid-default-a")
     assert names(pending) == ["b"]
     assert len(pending) == 1
+
+
+def test_a_change_lets_the_more_important_go_first() -> None:
+    pending = Pending()
+    high, low = info("high", priority=9), info("low")
+    pending.put(high)
+    pending.take()
+    pending.park(high.uid, now=0.0)
+    pending.put(low)
+    pending.stir()
+    assert pending.following(5.0) == (high, None)
+    assert pending.following(5.0) == (low, None)
+    assert pending.following(5.0) == (None, None)
+
+
+def test_the_time_until_the_next_pod_is_told() -> None:
+    pending = Pending()
+    pending.put(info("a"))
+    pending.take()
+    pending.park("uid-default-a", now=0.0, stirred=True)
+    assert pending.following(0.0) == (None, 0.1)
