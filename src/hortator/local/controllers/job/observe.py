@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -249,7 +249,24 @@ class JobView:
 
 
 def observe(
-    job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]], *, now: datetime, asleep: float = 0.0
+    job: Mapping[str, Any],
+    pods: Iterable[Mapping[str, Any]],
+    *,
+    now: datetime,
+    asleep: float = 0.0,
+    known: MutableMapping[str, PodView] | None = None,
 ) -> JobView:
-    """Gather a Job and the pods that it controls."""
-    return JobView(job, tuple(_view(pod) for pod in pods), now, asleep)
+    """Gather a Job and the pods that it controls.
+
+    ``known`` keeps views by UID from one call to the next, for pods that have not changed (are the same objects).
+    """
+    if known is None:
+        known = {}
+    views = []
+    for pod in pods:
+        uid = pod["metadata"]["uid"]
+        view = known.get(uid)
+        if view is None or view.object is not pod:
+            view = known[uid] = _view(pod)
+        views.append(view)
+    return JobView(job, tuple(views), now, asleep)

@@ -64,6 +64,8 @@ class JobController:
         self._asleep = asleep
         #: How long the machine had slept when a Job was first seen; earlier sleep is not this Job's.
         self._asleep_before: dict[str, float] = {}
+        #: What was seen of each pod last, by UID: most pods of a Job have not changed since.
+        self._views: dict[str, PodView] = {}
         #: How often in a row the server refused something for a Job, by UID.
         self._refusals: dict[str, int] = {}
         self._jobs: Informer[dict[str, Any]] = manager.informer(JOBS)
@@ -83,6 +85,8 @@ class JobController:
             self._controller.enqueue((meta.namespace_of(job), meta.name_of(job)))
 
     def _pod_changed(self, kind: str, pod: Object, _: Object | None) -> None:
+        if kind == "deleted":
+            self._views.pop(meta.uid_of(pod), None)
         owner = meta.owner_controller(pod)
         if owner is None or not job_uid(pod):
             return
@@ -117,7 +121,9 @@ class JobController:
             return None
         uid = meta.uid_of(job)
         asleep = self._asleep() - self._asleep_before.setdefault(uid, self._asleep())
-        view = observe(job, self._pods.by_index(BY_OWNER, uid), now=self._now(), asleep=asleep)
+        view = observe(
+            job, self._pods.by_index(BY_OWNER, uid), now=self._now(), asleep=asleep, known=self._views
+        )
         todo = plan(view)
         if todo is None:
             if view.finished and view.is_ours:
