@@ -156,3 +156,8 @@ def marked(mark: str) -> list[int]:
                 if mark.encode() in (folder / "environ").read_bytes():
                     found.append(int(folder.name))
     return found
+
+
+def existing_paths(*paths: str) -> list[str]:
+    """Return those of the paths that exist on the machine."""
+    return [path for path in paths if Path(path).exists()]

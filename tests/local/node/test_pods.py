@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from hortator.kube.resources import CONFIG_MAPS, PODS, SECRETS, SERVICES
-from support.local_nodes import LocalCluster, ended, local_cluster, marked, pod, running
+from support.local_nodes import LocalCluster, ended, existing_paths, local_cluster, marked, pod, running
 
 
 @pytest_asyncio.fixture
@@ -145,7 +145,7 @@ async def test_volumes_appear_where_the_container_wants_them(cluster: LocalClust
         "token",
     ]
     assert done["status"]["phase"] == "Succeeded"
-    assert not [left for left in ("/etc/mpi", "/srv/secret", "/scratch", "/brand") if os.path.exists(left)]
+    assert existing_paths("/etc/mpi", "/srv/secret", "/scratch", "/brand") == []
 
 
 async def test_a_config_map_volume_follows_its_object(cluster: LocalCluster) -> None:
