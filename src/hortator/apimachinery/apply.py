@@ -210,7 +210,7 @@ class _Apply:
         last = managers.get(self.applier)
         claimed = fieldsets.without(field_set(self.applied, self.schema), self.ignored)
         managers = {**managers, self.applier: Owned(claimed, self.api_version, last.time if last else "")}
-        if last is not None and last.fields:
+        if last is not None and not last.fields <= claimed:
             merged = self._prune(merged, managers, last.fields)
         changes = compare(self.live, merged, self.schema).without(self.ignored)
         managers = _take(managers, changes, self.applier, force=force)
@@ -253,11 +253,13 @@ def _take(managers: Managers, changes: Difference, author: Manager, *, force: bo
         )
     result: Managers = {}
     for manager, owned in managers.items():
-        fields = owned.fields
-        if manager != author:
-            fields = fields - conflicts.get(manager, frozenset()) - removed
-        if fields:
-            result[manager] = Owned(fields, owned.api_version, owned.time)
+        if manager == author or (manager not in conflicts and not (owned.fields & removed)):
+            kept = owned
+        else:
+            fields = owned.fields - conflicts.get(manager, frozenset()) - removed
+            kept = Owned(fields, owned.api_version, owned.time)
+        if kept.fields:
+            result[manager] = kept
     return result
 
 

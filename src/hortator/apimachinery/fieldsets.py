@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from hortator.apimachinery.fielderrors import go_quote
@@ -96,7 +97,7 @@ def _show_value(value: Any) -> str:
 def encode(paths: FieldSet) -> dict[str, Any]:
     """Return the set as FieldsV1: nested objects, where ``.`` marks a member that also has members below it."""
     tree: dict[str, Any] = {}
-    for path in sorted_paths(paths):
+    for path in paths:
         node = tree
         for element in path:
             node = node.setdefault(element, {})
@@ -105,7 +106,14 @@ def encode(paths: FieldSet) -> dict[str, Any]:
 
 
 def _compact(tree: dict[str, Any]) -> dict[str, Any]:
-    return {key: {} if key == "." or set(child) == {"."} else _compact(child) for key, child in tree.items()}
+    return {
+        key: {} if key == "." or (len(child) == 1 and "." in child) else _compact(child)
+        for key, child in sorted(tree.items(), key=_by_element)
+    }
+
+
+def _by_element(entry: tuple[str, Any]) -> tuple[int, str]:
+    return (-1, "") if entry[0] == "." else _rank(entry[0])
 
 
 def decode(fields: Any) -> FieldSet:
@@ -120,6 +128,18 @@ def decode(fields: Any) -> FieldSet:
     return frozenset(paths)
 
 
+@lru_cache(maxsize=4096)
+def _normal(element: str) -> str:
+    """Return an element that holds JSON in the one spelling that is used here. Raises ValueError."""
+    try:
+        value = json.loads(element[2:])
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ValueError(f"{element!r} is not an element of a field's path") from error
+    if element[0] == "k" and not isinstance(value, dict):
+        raise ValueError(f"{element!r} is not an element of a field's path")
+    return element[:2] + _json(value)
+
+
 def _collect(node: Any, path: FieldPath, paths: set[FieldPath]) -> None:
     if not isinstance(node, dict):
         raise ValueError(f"fieldsV1 has a value that is not an object at {show(path) or 'its root'}")
@@ -132,13 +152,7 @@ def _collect(node: Any, path: FieldPath, paths: set[FieldPath]) -> None:
             _collect(child, (*path, key), paths)
         elif key[:2] in ("k:", "v:"):
             known = True
-            try:
-                value = json.loads(key[2:])
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{key!r} is not an element of a field's path") from error
-            if key[0] == "k" and not isinstance(value, dict):
-                raise ValueError(f"{key!r} is not an element of a field's path")
-            _collect(child, (*path, key[:2] + _json(value)), paths)
+            _collect(child, (*path, _normal(key)), paths)
         elif len(key) < 2 or key[1] != ":":
             raise ValueError(f"{key!r} is not an element of a field's path")
     if not known:

@@ -8,7 +8,7 @@ Reading and writing the list, its order, and the limit on old entries follow
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from hortator.apimachinery.fielderrors import go_quote
@@ -54,6 +54,8 @@ class Owned:
     fields: FieldSet
     api_version: str
     time: str = ""
+    #: The fields as they were read; written again as long as they do not change.
+    encoded: Mapping[str, Any] | None = field(default=None, compare=False)
 
 
 Managers = dict[Manager, Owned]
@@ -78,7 +80,8 @@ def read_managers(entries: Any) -> Managers:
             "" if entry["operation"] == "Apply" else version,
             str(entry.get("subresource") or ""),
         )
-        managers[manager] = Owned(decode(entry.get("fieldsV1")), version, str(entry.get("time") or ""))
+        fields = entry.get("fieldsV1")
+        managers[manager] = Owned(decode(fields), version, str(entry.get("time") or ""), fields)
     return managers
 
 
@@ -100,7 +103,7 @@ def write_managers(managers: Mapping[Manager, Owned]) -> list[dict[str, Any]]:
         entry |= {"operation": manager.operation, "apiVersion": owned.api_version}
         if owned.time:
             entry["time"] = owned.time
-        entry |= {"fieldsType": "FieldsV1", "fieldsV1": encode(owned.fields)}
+        entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned.encoded or encode(owned.fields)}
         if manager.subresource:
             entry["subresource"] = manager.subresource
         entries.append(entry)
