@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from typing import Any
@@ -443,6 +444,20 @@ async def test_workers_of_a_deleted_job_do_not_come_back(cluster: Cluster) -> No
     await cluster.until_status(lambda status: _is(status, "Created"), "next")
     assert cluster.writes.count("POST pods") == 1
     assert await cluster.names(resources.PODS) == []
+
+
+async def test_workers_of_a_job_are_created_together(cluster: Cluster) -> None:
+    # Otherwise each of two jobs could get one half of the machine, and wait for the other half for ever.
+    await cluster.start()
+    jobs = ["a", "b", "c", "d"]
+    await asyncio.gather(*(cluster.submit(mpijob(name).workers(3)) for name in jobs))
+    for name in jobs:
+        await cluster.until_status(lambda status: _is(status, "Created"), name)
+    pods = (await cluster.user.list(resources.PODS, namespace="default")).items
+    pods.sort(key=lambda pod: int(pod["metadata"]["resourceVersion"]))
+    owners = [pod["metadata"]["labels"]["training.kubeflow.org/job-name"] for pod in pods]
+    assert len(owners) == 12
+    assert len([name for name, _ in itertools.groupby(owners)]) == len(jobs)
 
 
 async def test_scaling_by_the_scale_subresource(cluster: Cluster) -> None:
