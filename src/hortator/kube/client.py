@@ -70,13 +70,15 @@ class _Head(msgspec.Struct, gc=False):
     metadata: _Meta = msgspec.field(default_factory=_Meta)
 
 
-_decoders: dict[Any, Callable[[bytes], Any]] = {}
+_decoders: dict[Any, Callable[[bytes | msgspec.Raw], Any]] = {}
 
 
-def _decoder(form: Any) -> Callable[[bytes], Any]:
+def _decoder(form: Any) -> Callable[[bytes | msgspec.Raw], Any]:
     decode = _decoders.get(form)
     if decode is None:
-        decode = _decoders[form] = cast("Callable[[bytes], Any]", msgspec.json.Decoder(form).decode)
+        decode = _decoders[form] = cast(
+            "Callable[[bytes | msgspec.Raw], Any]", msgspec.json.Decoder(form).decode
+        )
     return decode
 
 
@@ -603,18 +605,20 @@ async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
 
 def _event(line: bytes, form: Any, path: str) -> WatchEvent[Any]:
     try:
-        event = cast("_Event", _decoder(_Event)(line))
-        raw = bytes(event.object)
-        if event.type == "ERROR":
-            raise error_from_status(_decoder(dict)(raw))
-        if event.type == "BOOKMARK":
-            head = _decoder(_Head)(raw)
-            return WatchEvent(event.type, None, head.metadata.resource_version)
-        obj = _decoder(form)(raw)
         if form is dict:
+            event = _decoder(dict)(line)
+            kind, obj = event["type"], event["object"]
             version = obj.get("metadata", {}).get("resourceVersion", "")
+            error = obj if kind == "ERROR" else None
         else:
-            version = _decoder(_Head)(raw).metadata.resource_version
-        return WatchEvent(event.type, obj, version)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidAnswer(f"{path}: a watch event that cannot be read: {error}") from error
+            # The object stays undecoded until it is known to be one of the kind.
+            envelope = cast("_Event", _decoder(_Event)(line))
+            kind, raw = envelope.type, envelope.object
+            error = _decoder(dict)(raw) if kind == "ERROR" else None
+            version = "" if error is not None else _decoder(_Head)(raw).metadata.resource_version
+            obj = _decoder(form)(raw) if kind not in ("ERROR", "BOOKMARK") else None
+    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, AttributeError) as problem:
+        raise InvalidAnswer(f"{path}: a watch event that cannot be read: {problem}") from problem
+    if error is not None:
+        raise error_from_status(error)
+    return WatchEvent(kind, None if kind == "BOOKMARK" else obj, version)

@@ -17,7 +17,7 @@ from yarl import URL
 
 from hortator.kube.credentials import CredentialError, StaticToken
 from hortator.kube.endpoint import Endpoint
-from hortator.kube.errors import Unavailable, error_from_answer
+from hortator.kube.errors import Unauthorized, Unavailable, error_from_answer
 from hortator.kube.http import Duplex, Request, Response
 from hortator.kube.requests import escape
 
@@ -81,6 +81,14 @@ class HttpTransport:
 
     async def connect(self, request: Request, subprotocols: Sequence[str]) -> tuple[Duplex, str]:
         """Open a WebSocket. Raises ``ApiError`` when the server refuses, and ``Unavailable``."""
+        try:
+            return await self._connect_once(request, subprotocols)
+        except Unauthorized:
+            if not await self._renew():
+                raise
+            return await self._connect_once(request, subprotocols)
+
+    async def _connect_once(self, request: Request, subprotocols: Sequence[str]) -> tuple[Duplex, str]:
         session, headers = await self._prepare(request.headers)
         try:
             socket = await session.ws_connect(
@@ -116,19 +124,27 @@ class HttpTransport:
 
     async def _send(self, request: Request) -> aiohttp.ClientResponse:
         answer = await self._send_once(request)
-        credentials = self._endpoint.credentials
-        if answer.status != 401 or credentials is None:
+        if answer.status != 401:
             return answer
-        # Nothing was done: with fresh credentials the same request may be sent again.
         try:
-            renewed = await asyncio.to_thread(credentials.invalidate)
-        except CredentialError as error:
+            renewed = await self._renew()
+        except Unavailable:
             answer.release()
-            raise Unavailable(str(self._endpoint), str(error)) from error
+            raise
         if not renewed:
             return answer
         answer.release()
         return await self._send_once(request)
+
+    async def _renew(self) -> bool:
+        """After a 401, nothing was done: say whether there are other credentials to try once more with."""
+        credentials = self._endpoint.credentials
+        if credentials is None:
+            return False
+        try:
+            return await asyncio.to_thread(credentials.invalidate)
+        except CredentialError as error:
+            raise Unavailable(str(self._endpoint), str(error)) from error
 
     async def _send_once(self, request: Request) -> aiohttp.ClientResponse:
         session, headers = await self._prepare(request.headers)

@@ -358,3 +358,14 @@ async def test_raw_raises_on_refusal_only() -> None:
     assert json.loads((await client.raw("GET", "/version")).body) == {"major": "1"}
     with pytest.raises(errors.NotFound):
         await client.raw("GET", "/nowhere")
+
+
+@pytest.mark.parametrize(
+    "line", [b"no json\n", b"[]\n", b'{"type":"ADDED"}\n', b'{"type":"ADDED","object":5}\n']
+)
+@pytest.mark.parametrize("form", [dict, Map])
+async def test_an_event_that_makes_no_sense_is_told_apart(line: bytes, form: Any) -> None:
+    server = FakeServer().on("WATCH", ALL_MAPS, Watch().raw(line))
+    with pytest.raises(errors.InvalidAnswer):
+        async for _ in client_of(server).watch(CONFIG_MAPS, type=form):
+            pass

@@ -158,6 +158,19 @@ async def test_new_credentials_are_tried_once_after_a_401(server: FakeServer, tm
     assert [r.headers["authorization"][-1] for r in server.requests] == ["1", "2", "2", "3"]
 
 
+async def test_an_exec_is_tried_once_more_after_a_401(server: FakeServer, tmp_path: Path) -> None:
+    async def done(peer: Duplex) -> None:
+        await peer.send(b'\x03{"status":"Success"}')
+
+    accepted = Response(101, subprotocol="v5.channel.k8s.io", converse=done)
+    server.on("GET", EXEC, failure(401, "Unauthorized"), accepted)
+    async with serve(server, socket_path=tmp_path / "api"):
+        client = Client(HttpTransport(socket_path=str(tmp_path / "api"), token=Rotating()))
+        async with await client.exec("default", "p", ["x"]) as stream:
+            assert await stream.wait() == 0
+        await client.close()
+
+
 async def test_a_missing_token_file_is_named(tmp_path: Path) -> None:
     client = Client(HttpTransport(socket_path="/nowhere", token=TokenFile(str(tmp_path / "token"))))
     with pytest.raises(Unavailable, match="token"):
