@@ -160,6 +160,48 @@ async def test_custom_resources_own_and_are_owned(cluster: SmallCluster) -> None
     await cluster.until_gone(CONFIG_MAPS, "child")
 
 
+async def test_kinds_may_go_and_come_back(cluster: SmallCluster) -> None:
+    for _ in range(2):
+        await define_things(cluster)
+        thing = await add_thing(cluster, "t")
+        await cluster.client.create(CONFIG_MAPS, config("child", owner(thing)))
+        await asyncio.sleep(1)
+        await cluster.client.delete(CRDS, "things.example.com")
+        await cluster.until_gone(CRDS, "things.example.com", None)
+        await asyncio.sleep(1)
+        # Without its kind nobody can tell whether the owner is there, unless it was seen to go.
+        if await cluster.get(CONFIG_MAPS, "child"):
+            await cluster.client.delete(CONFIG_MAPS, "child", namespace="default")
+
+
+async def test_an_owner_of_another_namespace_does_not_count(cluster: SmallCluster) -> None:
+    elsewhere = await cluster.client.create(CONFIG_MAPS, config("parent", namespace="kube-node-lease"))
+    await cluster.client.create(CONFIG_MAPS, config("child", owner(elsewhere)))
+    await cluster.until_gone(CONFIG_MAPS, "child")
+    assert await cluster.get(CONFIG_MAPS, "parent", "kube-node-lease")
+
+
+async def test_an_owner_without_namespace_owns_across_namespaces(cluster: SmallCluster) -> None:
+    await cluster.add_node("a")
+    node = await cluster.get(NODES, "a", None)
+    await cluster.client.create(CONFIG_MAPS, config("child", owner(node)))
+    await asyncio.sleep(5)
+    assert await cluster.get(CONFIG_MAPS, "child")
+    await cluster.client.delete(NODES, "a")
+    await cluster.until_gone(CONFIG_MAPS, "child")
+
+
+async def test_a_circle_of_owners_does_not_hold_itself(cluster: SmallCluster) -> None:
+    one = await cluster.client.create(CONFIG_MAPS, config("one"))
+    two = await cluster.client.create(CONFIG_MAPS, config("two", owner(one, block=True)))
+    references = {"metadata": {"ownerReferences": [owner(two, block=True)]}}
+    await cluster.client.patch(CONFIG_MAPS, "one", references, namespace="default")
+    await asyncio.sleep(1)
+    await cluster.client.delete(CONFIG_MAPS, "one", namespace="default", propagation="Foreground")
+    await cluster.until_gone(CONFIG_MAPS, "one")
+    await cluster.until_gone(CONFIG_MAPS, "two")
+
+
 # Namespaces
 
 

@@ -330,3 +330,30 @@ def test_an_assumed_pod_takes_its_room_at_once() -> None:
     assert decide(there, info(cpu="1")).node == ""
     there.remove(first.uid)
     assert decide(there, info(cpu="1")).node == "a"
+
+
+@pytest.mark.parametrize(("kind", "chosen"), [("podAffinity", "b"), ("podAntiAffinity", "a")])
+def test_the_company_that_pods_prefer_counts_for_newcomers(kind: str, chosen: str) -> None:
+    wish = preferred(kind, near({"app": "web"}, HOST))
+    there = cluster(node("a"), node("b"), pod(cpu="100m", on="b", affinity=wish))
+    assert decide(there, info(labels={"app": "web"})).node == chosen
+
+
+def test_a_node_is_tried_by_the_labels_that_it_has_now() -> None:
+    there = cluster(node("a"))
+    wish = info(nodeSelector={"disk": "ssd"})
+    assert not decide(there, wish).node
+    there.set_node(node("a", labels={"disk": "ssd"}))
+    assert decide(there, wish).node == "a"
+
+
+def test_label_keys_narrow_a_spread_to_one_revision() -> None:
+    there = cluster(
+        node("a"),
+        node("b"),
+        pod(on="a", labels={"app": "web", "rev": "1"}),
+        pod(on="a", labels={"app": "web", "rev": "1"}),
+        pod(on="b", labels={"app": "web", "rev": "2"}),
+    )
+    rule = spread(HOST, matchLabelKeys=["rev"])["topologySpreadConstraints"]
+    assert decide(there, info(labels={"app": "web", "rev": "2"}, topologySpreadConstraints=rule)).node == "a"
