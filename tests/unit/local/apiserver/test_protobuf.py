@@ -73,19 +73,39 @@ def body(api_version: str, kind: str, message: bytes) -> bytes:
             field(2, field(1, b"a") + field(2, b"b")) + field(3, field(1, b"c") + field(2, b"\x00\x01")),
             {"data": {"a": "b"}, "binaryData": {"c": "AAE="}},
         ),
-        ("v1", "ResourceQuota", field(2, field(1, field(1, b"cpu") + field(2, field(1, b"2")))), {"spec": {"hard": {"cpu": "2"}}}),
+        (
+            "v1",
+            "ResourceQuota",
+            field(2, field(1, field(1, b"cpu") + field(2, field(1, b"2")))),
+            {"spec": {"hard": {"cpu": "2"}}},
+        ),
         (
             "coordination.k8s.io/v1",
             "Lease",
             field(2, field(3, b"\x08" + varint(1_000_000_000) + b"\x10" + varint(123_456_000))),
             {"spec": {"acquireTime": "2001-09-09T01:46:40.123456Z"}},
         ),
-        ("apps/v1", "ControllerRevision", field(2, field(1, b'{"a":{"b":null}}')) + b"\x18\x05", {"data": {"a": {"b": None}}, "revision": 5}),
+        (
+            "apps/v1",
+            "ControllerRevision",
+            field(2, field(1, b'{"a":{"b":null}}')) + b"\x18\x05",
+            {"data": {"a": {"b": None}}, "revision": 5},
+        ),
         ("scheduling.k8s.io/v1", "PriorityClass", b"\x10" + varint(2**64 - 5), {"value": -5}),
-        ("authentication.k8s.io/v1", "TokenRequest", field(2, field(1, b"api") + b"\x20\x0a"), {"spec": {"audiences": ["api"], "expirationSeconds": 10}}),
-        ("v1", "DeleteOptions", b"\x08\x00" + field(4, b"Background"), {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}),
+        (
+            "authentication.k8s.io/v1",
+            "TokenRequest",
+            field(2, field(1, b"api") + b"\x20\x0a"),
+            {"spec": {"audiences": ["api"], "expirationSeconds": 10}},
+        ),
+        (
+            "v1",
+            "DeleteOptions",
+            b"\x08\x00" + field(4, b"Background"),
+            {"gracePeriodSeconds": 0, "propagationPolicy": "Background"},
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_message_is_read(api_version: str, kind: str, message: bytes, expected: dict[str, Any]) -> None:
     assert SCHEME.decode_protobuf(body(api_version, kind, message)) == {
         "apiVersion": api_version,
@@ -97,9 +117,13 @@ def test_a_message_is_read(api_version: str, kind: str, message: bytes, expected
 def test_the_unions_of_a_custom_resource_definition_are_read() -> None:
     inner = field(5, b"object") + field(30, b"\x08\x01")  # additionalProperties: true
     items = field(24, field(1, field(5, b"string")))
-    schema = field(5, b"array") + items + field(8, field(1, b"[]")) + field(29, field(1, b"p") + field(2, inner))
+    schema = (
+        field(5, b"array") + items + field(8, field(1, b"[]")) + field(29, field(1, b"p") + field(2, inner))
+    )
     version = field(1, b"v1") + field(4, field(1, schema))
-    obj = SCHEME.decode_protobuf(body("apiextensions.k8s.io/v1", "CustomResourceDefinition", field(2, field(7, version))))
+    obj = SCHEME.decode_protobuf(
+        body("apiextensions.k8s.io/v1", "CustomResourceDefinition", field(2, field(7, version)))
+    )
     assert obj["spec"]["versions"][0]["schema"]["openAPIV3Schema"] == {
         "type": "array",
         "items": {"type": "string"},

@@ -25,7 +25,10 @@ def decode(body: Any, name: str = POD) -> dict[str, Any]:
         ({"spec": {"securityContext": None}}, {"spec": {}}),
         ({"metadata": {"labels": {"a": None}}}, {"metadata": {"labels": {"a": ""}}}),
         ({"spec": {"overhead": {"cpu": None}}}, {"spec": {"overhead": {"cpu": "0"}}}),
-        ({"status": {"containerStatuses": [{"ready": False}]}}, {"status": {"containerStatuses": [{"ready": False}]}}),
+        (
+            {"status": {"containerStatuses": [{"ready": False}]}},
+            {"status": {"containerStatuses": [{"ready": False}]}},
+        ),
     ],
 )
 def test_what_go_cannot_tell_from_absent_is_dropped(given: Any, kept: Any) -> None:

@@ -7,7 +7,12 @@ def test_a_kind_is_found_by_path_and_by_kind() -> None:
     job = SCHEME.find("batch", "v1", "jobs")
     assert job is not None
     assert job is SCHEME.by_kind("batch/v1", "Job")
-    assert (job.singular, job.namespaced, job.categories, job.list_kind_name) == ("job", True, ("all",), "JobList")
+    assert (job.singular, job.namespaced, job.categories, job.list_kind_name) == (
+        "job",
+        True,
+        ("all",),
+        "JobList",
+    )
 
 
 def test_unknown_paths_and_kinds_are_not_found() -> None:
