@@ -8,13 +8,14 @@ schemas are applied to objects is left to :mod:`hortator.apimachinery.rules`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hortator.apimachinery import cel_kubernetes
-from hortator.apimachinery.cel_library import FUNCTIONS, METHODS, pattern, sort_by, to_int
+from hortator.apimachinery import cel_kubernetes, cel_strings
+from hortator.apimachinery.cel_library import FUNCTIONS, METHODS, pattern
+from hortator.apimachinery.cel_macros import MACROS, Loop
+from hortator.apimachinery.cel_operators import METER, OPERATORS, Env, Run, entry, has, member, optional_entry
 from hortator.apimachinery.cel_parser import (
     Call,
     Expr,
@@ -31,15 +32,9 @@ from hortator.apimachinery.cel_values import (
     CelBudgetError,
     CelError,
     CelType,
-    Duration,
-    MapList,
     Meter,
     Optional,
-    SetList,
-    Timestamp,
     UInt,
-    compare,
-    equal,
     no_overload,
 )
 
@@ -48,17 +43,13 @@ __all__ = ["STEPS_PER_CALL", "CelBudgetError", "CelError", "Meter", "Rule", "com
 #: Steps that one evaluation may take; well under a second.
 STEPS_PER_CALL = 1_000_000
 
-_LIBRARIES = (cel_kubernetes,)
+#: Importing these registers their functions.
+_LIBRARIES = (cel_kubernetes, cel_strings)
 
-_Env = dict[str, Any]
-_Run = Callable[[_Env], Any]
 _TYPES = {
     name: CelType(name)
     for name in ("bool", "int", "uint", "double", "string", "bytes", "list", "map", "null_type", "type")
 } | {"timestamp": CelType("google.protobuf.Timestamp"), "duration": CelType("google.protobuf.Duration")}
-
-#: The entry of an environment that holds the meter; no variable can be called so.
-_METER = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +61,7 @@ class Rule:
     variables: frozenset[str]
     #: The type that every result has, where that can be seen from the expression: ``bool``, ``string``, …, or "".
     result_type: str
-    _run: _Run
+    _run: Run
 
     @property
     def uses_old_self(self) -> bool:
@@ -85,7 +76,7 @@ class Rule:
         """
         if "old_self" in variables:
             variables["oldSelf"] = variables.pop("old_self")
-        variables[_METER] = meter or Meter(STEPS_PER_CALL)
+        variables[METER] = meter or Meter(STEPS_PER_CALL)
         try:
             return rule._run(variables)
         except RecursionError as error:
@@ -150,17 +141,6 @@ _CONSTANTS: dict[type, str] = {
     type(None): "null",
 }
 
-_ESCAPED = re.compile(r"__([^_]+)__")
-_UNESCAPED = {"underscores": "__", "dot": ".", "dash": "-", "slash": "/"}
-
-
-def _unescape(name: str) -> str:
-    """Return the field that an escaped identifier stands for (``foo__dash__bar``, ``__namespace__``)."""
-    whole = re.fullmatch(r"__([a-z]+)__", name)
-    if whole and whole[1] not in _UNESCAPED:
-        return whole[1]
-    return _ESCAPED.sub(lambda match: _UNESCAPED.get(match[1], match[0]), name)
-
 
 class _Compiler:
     """Turns trees into closures; ``bound`` are the variables of the macros around a place."""
@@ -173,7 +153,7 @@ class _Compiler:
     def error(self, at: int, message: str) -> CelError:
         return syntax_error(self.text, at, message)
 
-    def compile(self, expression: Expr, bound: frozenset[str]) -> _Run:
+    def compile(self, expression: Expr, bound: frozenset[str]) -> Run:
         match expression:
             case Literal(value=value):
                 return lambda env: value
@@ -191,13 +171,13 @@ class _Compiler:
                 return self.call(expression, bound)
         raise self.error(expression.at, "unexpected expression")
 
-    def name(self, expression: Ident, bound: frozenset[str]) -> _Run:
+    def name(self, expression: Ident, bound: frozenset[str]) -> Run:
         name = expression.name
         if name in bound or name in self.variables:
             if name not in bound:
                 self.used.add(name)
 
-            def run(env: _Env) -> Any:
+            def run(env: Env) -> Any:
                 try:
                     return env[name]
                 except KeyError:
@@ -209,26 +189,26 @@ class _Compiler:
             return lambda env: kind
         raise self.error(expression.at, f"undeclared reference to '{name}' (in container '')")
 
-    def select(self, expression: Select, bound: frozenset[str]) -> _Run:
+    def select(self, expression: Select, bound: frozenset[str]) -> Run:
         operand = self.compile(expression.operand, bound)
         name = expression.field
         if expression.optional:
-            return lambda env: _optional_entry(operand(env), name)
-        return lambda env: _member(operand(env), name)
+            return lambda env: optional_entry(operand(env), name)
+        return lambda env: member(operand(env), name)
 
-    def index(self, expression: Index, bound: frozenset[str]) -> _Run:
+    def index(self, expression: Index, bound: frozenset[str]) -> Run:
         operand, key = self.compile(expression.operand, bound), self.compile(expression.key, bound)
         if expression.optional:
-            return lambda env: _optional_entry(operand(env), key(env))
-        return lambda env: _entry(operand(env), key(env))
+            return lambda env: optional_entry(operand(env), key(env))
+        return lambda env: entry(operand(env), key(env))
 
-    def list(self, expression: ListExpr, bound: frozenset[str]) -> _Run:
+    def list(self, expression: ListExpr, bound: frozenset[str]) -> Run:
         items = [self.compile(item, bound) for item in expression.items]
         if not expression.optional:
             return lambda env: [item(env) for item in items]
         marked = [(index in expression.optional, item) for index, item in enumerate(items)]
 
-        def run(env: _Env) -> list[Any]:
+        def run(env: Env) -> list[Any]:
             result = []
             for optional, item in marked:
                 value = item(env)
@@ -242,13 +222,13 @@ class _Compiler:
 
         return run
 
-    def map(self, expression: MapExpr, bound: frozenset[str]) -> _Run:
+    def map(self, expression: MapExpr, bound: frozenset[str]) -> Run:
         entries = [
             (index in expression.optional, self.compile(key, bound), self.compile(value, bound))
             for index, (key, value) in enumerate(expression.entries)
         ]
 
-        def run(env: _Env) -> dict[Any, Any]:
+        def run(env: Env) -> dict[Any, Any]:
             result = {}
             for optional, key, value in entries:
                 name, content = key(env), value(env)
@@ -265,18 +245,18 @@ class _Compiler:
 
         return run
 
-    def call(self, call: Call, bound: frozenset[str]) -> _Run:
+    def call(self, call: Call, bound: frozenset[str]) -> Run:
         if call.target is None:
             if call.name == "has":
                 return self.has(call, bound)
-            if (operator := _OPERATORS.get(call.name)) is not None:
+            if (operator := OPERATORS.get(call.name)) is not None:
                 return operator([self.compile(arg, bound) for arg in call.args])
             return self.function(call, call.name, call.args, FUNCTIONS, bound)
         if isinstance(call.target, Ident) and call.target.name not in (bound | self.variables):
             qualified = f"{call.target.name}.{call.name}"
             if (qualified, len(call.args)) in FUNCTIONS:
                 return self.function(call, qualified, call.args, FUNCTIONS, bound)
-        if call.name in _MACROS and (macro := self.macro(call, bound)) is not None:
+        if call.name in MACROS and (macro := self.macro(call, bound)) is not None:
             return macro
         if call.name in ("optMap", "optFlatMap") and len(call.args) == 2:
             return self.optional_map(call, bound)
@@ -291,7 +271,7 @@ class _Compiler:
         args: tuple[Expr, ...],
         table: Mapping[tuple[str, int], Callable[..., Any]],
         bound: frozenset[str],
-    ) -> _Run:
+    ) -> Run:
         body = table.get((name, len(args)))
         if body is None:
             if call.target is not None:
@@ -309,25 +289,25 @@ class _Compiler:
         runs = [self.compile(arg, bound) for arg in args]
         if len(runs) == 1:
             only = runs[0]
-            return lambda env: body(env[_METER], only(env))
+            return lambda env: body(env[METER], only(env))
         if len(runs) == 2:
             first, second = runs
-            return lambda env: body(env[_METER], first(env), second(env))
-        return lambda env: body(env[_METER], *[run(env) for run in runs])
+            return lambda env: body(env[METER], first(env), second(env))
+        return lambda env: body(env[METER], *[run(env) for run in runs])
 
-    def has(self, call: Call, bound: frozenset[str]) -> _Run:
+    def has(self, call: Call, bound: frozenset[str]) -> Run:
         if len(call.args) != 1 or not isinstance(call.args[0], Select):
             raise self.error(call.at, "invalid argument to has() macro")
         operand, name = self.compile(call.args[0].operand, bound), call.args[0].field
-        return lambda env: _has(operand(env), name)
+        return lambda env: has(operand(env), name)
 
-    def optional_map(self, call: Call, bound: frozenset[str]) -> _Run:
+    def optional_map(self, call: Call, bound: frozenset[str]) -> Run:
         name = self.variable(call.args[0])
         operand = self.compile(call.target or call, bound)
         body = self.compile(call.args[1], bound | {name})
         flat = call.name == "optFlatMap"
 
-        def run(env: _Env) -> Optional:
+        def run(env: Env) -> Optional:
             value = operand(env)
             if not isinstance(value, Optional):
                 raise no_overload(value)
@@ -342,11 +322,11 @@ class _Compiler:
 
         return run
 
-    def optional_or(self, call: Call, bound: frozenset[str]) -> _Run:
+    def optional_or(self, call: Call, bound: frozenset[str]) -> Run:
         operand, other = self.compile(call.target or call, bound), self.compile(call.args[0], bound)
         unwrap = call.name == "orValue"
 
-        def run(env: _Env) -> Any:
+        def run(env: Env) -> Any:
             value = operand(env)
             if not isinstance(value, Optional):
                 raise no_overload(value)
@@ -361,7 +341,7 @@ class _Compiler:
             raise self.error(expression.at, "argument must be a simple name")
         return expression.name
 
-    def macro(self, call: Call, bound: frozenset[str]) -> _Run | None:
+    def macro(self, call: Call, bound: frozenset[str]) -> Run | None:
         """Compile a comprehension; None when the arguments are not those of one."""
         name, args = call.name, call.args
         names = 2 if name.startswith("transform") or (len(args) == 3 and name not in ("map",)) else 1
@@ -375,375 +355,4 @@ class _Compiler:
         condition = self.compile(bodies[0], inner) if len(bodies) == 2 else None
         body = self.compile(bodies[-1], inner)
         cost = sum(each.size for each in bodies)
-        return _MACROS[name](_Loop(operand, variables, cost), condition, body)
-
-
-def _member(value: Any, name: str) -> Any:
-    if isinstance(value, Optional):
-        return _optional_entry(value, name)
-    if not isinstance(value, dict):
-        raise no_overload(value)
-    if name in value:
-        return value[name]
-    if "__" in name and (field := _unescape(name)) in value:
-        return value[field]
-    raise CelError(f"no such key: {name}")
-
-
-def _has(value: Any, name: str) -> bool:
-    if isinstance(value, Optional):
-        return value.present and _has(value.value, name)
-    if not isinstance(value, dict):
-        raise no_overload(value)
-    return name in value or ("__" in name and _unescape(name) in value)
-
-
-def _position(key: Any) -> int:
-    if isinstance(key, float) and key.is_integer():
-        return int(key)
-    if not isinstance(key, int) or isinstance(key, bool):
-        raise no_overload(key)
-    return key
-
-
-def _entry(value: Any, key: Any) -> Any:
-    if isinstance(value, Optional):
-        return _optional_entry(value, key)
-    if isinstance(value, list):
-        index = _position(key)
-        if not 0 <= index < len(value):
-            raise CelError(f"index out of bounds: {index}")
-        return value[index]
-    if not isinstance(value, dict):
-        raise no_overload(value)
-    if isinstance(key, (list, dict)) or key not in value or _mixed(value, key):
-        raise CelError(f"no such key: {key}")
-    return value[key]
-
-
-def _mixed(value: dict[Any, Any], key: Any) -> bool:
-    """Say whether a map has the key only because Python takes true for 1."""
-    if not isinstance(key, (bool, int)) or isinstance(key, UInt):
-        return False
-    return not any(each == key and isinstance(each, bool) == isinstance(key, bool) for each in value)
-
-
-def _optional_entry(value: Any, key: Any) -> Optional:
-    if isinstance(value, Optional):
-        return _optional_entry(value.value, key) if value.present else value
-    if isinstance(value, list):
-        index = _position(key)
-        return Optional(True, value[index]) if 0 <= index < len(value) else Optional()
-    if not isinstance(value, dict):
-        raise no_overload(value)
-    try:
-        return Optional(True, _member(value, key) if isinstance(key, str) else _entry(value, key))
-    except CelError:
-        return Optional()
-
-
-# Operators: each takes the compiled operands and returns what runs.
-
-
-def _truth(value: Any) -> bool:
-    if value is True or value is False:
-        return bool(value)
-    raise no_overload(value)
-
-
-def _logical(runs: list[_Run], *, decisive: bool) -> _Run:
-    """Make ``||`` (decisive true) or ``&&``: a decisive operand wins even over a failing one, on either side."""
-
-    def run(env: _Env) -> bool:
-        failure: CelError | None = None
-        for operand in runs:
-            try:
-                if _truth(operand(env)) is decisive:
-                    return decisive
-            except CelBudgetError:
-                raise
-            except CelError as error:
-                failure = failure or error
-        if failure is not None:
-            raise failure
-        return not decisive
-
-    return run
-
-
-def _conditional(runs: list[_Run]) -> _Run:
-    condition, chosen, other = runs
-    return lambda env: chosen(env) if _truth(condition(env)) else other(env)
-
-
-def _negation(runs: list[_Run]) -> _Run:
-    operand = runs[0]
-    return lambda env: not _truth(operand(env))
-
-
-def _minus(runs: list[_Run]) -> _Run:
-    operand = runs[0]
-
-    def run(env: _Env) -> Any:
-        value = operand(env)
-        if isinstance(value, Duration):
-            return Duration(-value.nanos)
-        if isinstance(value, (bool, UInt)) or not isinstance(value, (int, float)):
-            raise no_overload(value)
-        return -value if isinstance(value, float) else to_int(-value)
-
-    return run
-
-
-def _binary(operation: Callable[[Any, Any, Meter], Any]) -> Callable[[list[_Run]], _Run]:
-    def make(runs: list[_Run]) -> _Run:
-        left, right = runs
-        return lambda env: operation(left(env), right(env), env[_METER])
-
-    return make
-
-
-def _contains(item: Any, container: Any, meter: Meter) -> bool:
-    if isinstance(container, dict):
-        meter.spend(1)
-        if isinstance(item, (list, dict)):
-            raise no_overload(item)
-        return item in container and not _mixed(container, item)
-    if not isinstance(container, list):
-        raise no_overload(container)
-    meter.spend(1 + len(container))
-    return any(equal(item, each, meter) for each in container)
-
-
-def _same_number(left: Any, right: Any) -> type:
-    kind = type(left)
-    if kind is not type(right) or kind not in (int, UInt, float):
-        raise no_overload(left, right)
-    return kind
-
-
-def _bounded(number: Any, kind: type) -> Any:
-    if kind is float:
-        return number
-    if kind is UInt:
-        if not 0 <= number < 2**64:
-            raise CelError("unsigned integer overflow")
-        return UInt(number)
-    return to_int(number)
-
-
-def _plus(left: Any, right: Any, meter: Meter) -> Any:
-    if type(left) is int and type(right) is int:
-        return to_int(left + right)
-    if isinstance(left, (str, bytes)) and type(left) is type(right):
-        meter.spend(1 + (len(left) + len(right)) // 32)
-        return left + right  # type: ignore[operator]
-    if isinstance(left, list) and isinstance(right, list):
-        return _joined(left, right, meter)
-    if isinstance(left, Timestamp) and isinstance(right, Duration):
-        return Timestamp(left.nanos + right.nanos)
-    if isinstance(left, Duration) and isinstance(right, Timestamp):
-        return Timestamp(left.nanos + right.nanos)
-    if isinstance(left, Duration) and isinstance(right, Duration):
-        return Duration(left.nanos + right.nanos)
-    kind = _same_number(left, right)
-    return _bounded(left + right, kind)
-
-
-def _joined(left: list[Any], right: list[Any], meter: Meter) -> list[Any]:
-    """Join lists; sets and list maps as their types say: items of the right side replace those they equal."""
-    meter.spend(1 + len(left) + len(right))
-    if isinstance(left, SetList):
-        meter.spend(len(left) * len(right))
-        return SetList(
-            [*left, *(each for each in right if not any(equal(each, other, meter) for other in left))]
-        )
-    if isinstance(left, MapList):
-        theirs = {left.identify(each): each for each in right}
-        merged = [theirs.pop(left.identify(each), each) for each in left]
-        return MapList([*merged, *theirs.values()], left.keys)
-    return [*left, *right]
-
-
-def _difference(left: Any, right: Any, meter: Meter) -> Any:
-    if isinstance(left, Timestamp) and isinstance(right, Timestamp):
-        return Duration(left.nanos - right.nanos)
-    if isinstance(left, Timestamp) and isinstance(right, Duration):
-        return Timestamp(left.nanos - right.nanos)
-    if isinstance(left, Duration) and isinstance(right, Duration):
-        return Duration(left.nanos - right.nanos)
-    kind = _same_number(left, right)
-    return _bounded(left - right, kind)
-
-
-def _product(left: Any, right: Any, meter: Meter) -> Any:
-    kind = _same_number(left, right)
-    return _bounded(left * right, kind)
-
-
-def _quotient(left: Any, right: Any, meter: Meter) -> Any:
-    kind = _same_number(left, right)
-    if kind is float:
-        if right == 0:
-            return float("nan") if left == 0 or left != left else float("inf") * (1 if left > 0 else -1)
-        return left / right
-    if right == 0:
-        raise CelError("division by zero")
-    whole = abs(left) // abs(right)
-    return _bounded(whole if (left < 0) == (right < 0) else -whole, kind)
-
-
-def _remainder(left: Any, right: Any, meter: Meter) -> Any:
-    kind = _same_number(left, right)
-    if kind is float:
-        raise no_overload(left, right)
-    if right == 0:
-        raise CelError("modulus by zero")
-    rest = abs(left) % abs(right)
-    return _bounded(-rest if left < 0 else rest, kind)
-
-
-_OPERATORS: dict[str, Callable[[list[_Run]], _Run]] = {
-    "||": lambda runs: _logical(runs, decisive=True),
-    "&&": lambda runs: _logical(runs, decisive=False),
-    "?:": _conditional,
-    "!": _negation,
-    "neg": _minus,
-    "==": _binary(equal),
-    "!=": _binary(lambda left, right, meter: not equal(left, right, meter)),
-    "<": _binary(lambda left, right, meter: compare(left, right, meter) < 0),
-    "<=": _binary(lambda left, right, meter: compare(left, right, meter) <= 0),
-    ">": _binary(lambda left, right, meter: compare(left, right, meter) > 0),
-    ">=": _binary(lambda left, right, meter: compare(left, right, meter) >= 0),
-    "in": _binary(_contains),
-    "+": _binary(_plus),
-    "-": _binary(_difference),
-    "*": _binary(_product),
-    "/": _binary(_quotient),
-    "%": _binary(_remainder),
-}
-
-
-# Macros: comprehensions over lists and maps.
-
-
-@dataclass(frozen=True, slots=True)
-class _Loop:
-    """What a macro runs over, the names of its variables, and what one round costs."""
-
-    operand: _Run
-    variables: tuple[str, ...]
-    cost: int
-
-    def rounds(self, env: _Env) -> Iterable[tuple[Any, _Env]]:
-        """Yield each element (the key, for a map) with the environment of its round, which the next one changes."""
-        value = self.operand(env)
-        if not isinstance(value, (list, dict)):
-            raise no_overload(value)
-        meter: Meter = env[_METER]
-        inner = dict(env)
-        pairs = len(self.variables) == 2
-        for position, element in enumerate(value):
-            meter.spend(self.cost)
-            if not pairs:
-                inner[self.variables[0]] = element
-            elif isinstance(value, dict):
-                inner[self.variables[0]], inner[self.variables[1]] = element, value[element]
-            else:
-                inner[self.variables[0]], inner[self.variables[1]] = position, element
-            yield element, inner
-
-
-_Macro = Callable[[_Loop, _Run | None, _Run], _Run]
-
-
-def _quantifier(*, decisive: bool) -> _Macro:
-    """Make ``exists`` (decisive true) or ``all``; a deciding element wins over failing ones."""
-
-    def make(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-        def run(env: _Env) -> bool:
-            failure: CelError | None = None
-            for _, inner in loop.rounds(env):
-                try:
-                    if _truth(body(inner)) is decisive:
-                        return decisive
-                except CelBudgetError:
-                    raise
-                except CelError as error:
-                    failure = failure or error
-            if failure is not None:
-                raise failure
-            return not decisive
-
-        return run
-
-    return make
-
-
-def _exactly_one(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    return lambda env: sum(_truth(body(inner)) for _, inner in loop.rounds(env)) == 1
-
-
-def _filtered(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    return lambda env: [element for element, inner in loop.rounds(env) if _truth(body(inner))]
-
-
-def _mapped(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    def run(env: _Env) -> list[Any]:
-        return [body(inner) for _, inner in loop.rounds(env) if condition is None or _truth(condition(inner))]
-
-    return run
-
-
-def _sorted(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    def run(env: _Env) -> list[Any]:
-        values, keys = [], []
-        for element, inner in loop.rounds(env):
-            values.append(element)
-            keys.append(body(inner))
-        return sort_by(env[_METER], values, keys)
-
-    return run
-
-
-def _mapped_values(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    def run(env: _Env) -> dict[Any, Any]:
-        return {
-            inner[loop.variables[0]]: body(inner)
-            for _, inner in loop.rounds(env)
-            if condition is None or _truth(condition(inner))
-        }
-
-    return run
-
-
-def _mapped_entries(loop: _Loop, condition: _Run | None, body: _Run) -> _Run:
-    def run(env: _Env) -> dict[Any, Any]:
-        result: dict[Any, Any] = {}
-        for _, inner in loop.rounds(env):
-            if condition is not None and not _truth(condition(inner)):
-                continue
-            entry = body(inner)
-            if not isinstance(entry, dict):
-                raise no_overload(entry)
-            for key, value in entry.items():
-                if key in result:
-                    raise CelError(f"insert failed: key '{key}' already exists")
-                result[key] = value
-        return result
-
-    return run
-
-
-_MACROS: dict[str, _Macro] = {
-    "all": _quantifier(decisive=False),
-    "exists": _quantifier(decisive=True),
-    "exists_one": _exactly_one,
-    "existsOne": _exactly_one,
-    "filter": _filtered,
-    "map": _mapped,
-    "sortBy": _sorted,
-    "transformList": _mapped,
-    "transformMap": _mapped_values,
-    "transformMapEntry": _mapped_entries,
-}
+        return MACROS[name](Loop(operand, variables, cost), condition, body)

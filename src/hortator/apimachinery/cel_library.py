@@ -1,8 +1,9 @@
-"""The functions of CEL: conversions, strings, lists, sets, times, regular expressions.
+"""The functions of CEL: conversions, lists, sets, times; and how functions are registered.
 
 What is here is what Kubernetes 1.36 gives to the rules of custom resources, without ``authorizer``. Each function
-takes a meter first and pays for work that grows with its arguments. Operators and macros are in
-:mod:`hortator.apimachinery.cel`, the types of Kubernetes' own in :mod:`hortator.apimachinery.cel_kubernetes`.
+takes a meter first and pays for work that grows with its arguments. Text is in
+:mod:`hortator.apimachinery.cel_strings`, the types of Kubernetes' own in
+:mod:`hortator.apimachinery.cel_kubernetes`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import math
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from functools import cmp_to_key, lru_cache
+from functools import cmp_to_key
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -29,11 +30,24 @@ from hortator.apimachinery.cel_values import (
     no_overload,
     type_name,
 )
-from hortator.apimachinery.fielderrors import go_float, go_quote
+from hortator.apimachinery.fielderrors import go_float
 from hortator.apimachinery.formats import parse_duration
 from hortator.apimachinery.meta import parse_time
+from hortator.apimachinery.patterns import InvalidPattern, compile_pattern
 
-__all__ = ["FUNCTIONS", "METHODS", "Function", "function", "method", "pattern", "to_int", "wants"]
+__all__ = [
+    "FUNCTIONS",
+    "METHODS",
+    "Function",
+    "check_text",
+    "function",
+    "method",
+    "pattern",
+    "sort_by",
+    "to_int",
+    "to_text",
+    "wants",
+]
 
 Function = Callable[..., Any]
 
@@ -71,17 +85,11 @@ def wants(value: Any, *kinds: type) -> None:
         raise no_overload(value)
 
 
-@lru_cache(maxsize=1024)
 def pattern(text: str) -> Any:
     """Compile a pattern for RE2. Raises CelError."""
-    import re2  # late: only who matches needs it
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 8 << 20
     try:
-        return re2.compile(text, options)
-    except re2.error as error:
+        return compile_pattern(text)
+    except InvalidPattern as error:
         raise CelError(f"error parsing regexp: {error}") from error
 
 
@@ -90,6 +98,13 @@ def to_int(number: int) -> int:
     if not -(2**63) <= number < 2**63:
         raise CelError("integer overflow")
     return int(number)
+
+
+def check_text(meter: Meter, value: Any, *others: Any) -> None:
+    """Check that arguments are strings, and pay for looking at them. Raises CelError."""
+    for each in (value, *others):
+        wants(each, str)
+    meter.spend(1 + sum(len(each) for each in (value, *others)) // 32)
 
 
 # Conversions
@@ -146,7 +161,8 @@ def _double(_: Meter, value: Any) -> float:
 
 
 @function("string", 1)
-def _string(_: Meter, value: Any) -> str:
+def to_text(_: Meter, value: Any) -> str:
+    """Write a value as ``string(value)`` does. Raises CelError for those that it does not take."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
@@ -263,187 +279,6 @@ _accessor("getSeconds", lambda moment: moment.second, 10**9)
 _accessor("getMilliseconds", lambda moment: moment.microsecond // 1000, 10**6)
 
 
-# Strings
-
-
-def _text(meter: Meter, value: Any, *others: Any) -> None:
-    for each in (value, *others):
-        wants(each, str)
-    meter.spend(1 + sum(len(each) for each in (value, *others)) // 32)
-
-
-def _simple(name: str, body: Callable[..., Any]) -> None:
-    count = body.__code__.co_argcount
-
-    def run(meter: Meter, *args: Any) -> Any:
-        _text(meter, *args)
-        return body(*args)
-
-    method(name, count - 1)(run)
-
-
-_simple("startsWith", lambda text, prefix: text.startswith(prefix))
-_simple("endsWith", lambda text, suffix: text.endswith(suffix))
-_simple("contains", lambda text, part: part in text)
-_simple("trim", lambda text: text.strip())
-_simple("lowerAscii", lambda text: re.sub("[A-Z]+", lambda match: match[0].lower(), text))
-_simple("upperAscii", lambda text: re.sub("[a-z]+", lambda match: match[0].upper(), text))
-
-
-@function("strings.quote", 1)
-def _quote(meter: Meter, text: Any) -> str:
-    _text(meter, text)
-    return go_quote(text)
-
-
-@function("matches", 2)
-@method("matches", 1)
-def _matches(meter: Meter, text: Any, expression: Any) -> bool:
-    wants(text, str)
-    wants(expression, str)
-    meter.spend(1 + len(text) * (1 + len(expression) // 4) // 16)
-    return pattern(expression).search(text) is not None
-
-
-@method("find", 1)
-def _find(meter: Meter, text: Any, expression: Any) -> str:
-    wants(text, str)
-    wants(expression, str)
-    meter.spend(1 + len(text) * (1 + len(expression) // 4) // 16)
-    match = pattern(expression).search(text)
-    return str(match.group(0)) if match else ""
-
-
-@method("findAll", 1, 2)
-def _find_all(meter: Meter, text: Any, expression: Any, limit: Any = -1) -> list[str]:
-    wants(text, str)
-    wants(expression, str)
-    wants(limit, int)
-    meter.spend(1 + len(text) * (1 + len(expression) // 4) // 4)
-    found = [str(match.group(0)) for match in pattern(expression).finditer(text)]
-    return found if limit < 0 else found[:limit]
-
-
-@method("charAt", 1)
-def _char_at(_: Meter, text: Any, index: Any) -> str:
-    wants(text, str)
-    wants(index, int)
-    if not 0 <= index <= len(text):
-        raise CelError(f"index out of range: {index}")
-    return str(text[index : index + 1])
-
-
-@method("substring", 1, 2)
-def _substring(meter: Meter, text: Any, start: Any, end: Any = None) -> str:
-    _text(meter, text)
-    wants(start, int)
-    end = len(text) if end is None else end
-    wants(end, int)
-    if not 0 <= start <= len(text):
-        raise CelError(f"index out of range: {start}")
-    if not 0 <= end <= len(text):
-        raise CelError(f"index out of range: {end}")
-    if start > end:
-        raise CelError(f"invalid substring range. start: {start}, end: {end}")
-    return str(text[start:end])
-
-
-@method("replace", 2, 3)
-def _replace(meter: Meter, text: Any, old: Any, new: Any, limit: Any = -1) -> str:
-    _text(meter, text, old, new)
-    wants(limit, int)
-    count = text.count(old)
-    meter.spend((count if limit < 0 else min(count, limit)) * (1 + len(new) // 32))
-    return str(text.replace(old, new, limit))
-
-
-@method("split", 1, 2)
-def _split(meter: Meter, text: Any, separator: Any, limit: Any = -1) -> list[str]:
-    _text(meter, text, separator)
-    wants(limit, int)
-    meter.spend(len(text) // 4)
-    if limit == 0:
-        return []
-    if not separator:
-        parts = list(text)
-        return parts if limit < 0 or len(parts) <= limit else [*parts[: limit - 1], text[limit - 1 :]]
-    return list(text.split(separator, -1 if limit < 0 else limit - 1))
-
-
-@method("join", 0, 1)
-def _join(meter: Meter, parts: Any, separator: Any = "") -> str:
-    wants(parts, list)
-    wants(separator, str)
-    for part in parts:
-        wants(part, str)
-    meter.spend(1 + len(parts) * (1 + len(separator) // 32) + sum(map(len, parts)) // 32)
-    return str(separator.join(parts))
-
-
-_VERB = re.compile(r"%(?:\.([0-9]{1,3}))?(.?)", re.DOTALL)
-
-
-@method("format", 1)
-def _format(meter: Meter, text: Any, values: Any) -> str:
-    wants(text, str)
-    wants(values, list)
-    meter.spend(1 + len(text) // 8 + len(values))
-    remaining = iter(values)
-
-    def replace(match: re.Match[str]) -> str:
-        precision, verb = match[1], match[2]
-        if verb == "%" and precision is None:
-            return "%"
-        if verb not in ("s", "d", "f", "e", "x", "X", "b", "o"):
-            raise CelError(f'could not parse formatting clause: unrecognized formatting clause "{verb}"')
-        value = next(remaining, _MISSING)
-        if value is _MISSING:
-            raise CelError("index out of range in the arguments of format")
-        written = _verb(meter, verb, precision, value)
-        meter.spend(1 + len(written) // 32)
-        return written
-
-    return str(_VERB.sub(replace, text))
-
-
-_MISSING = object()
-
-
-def _verb(meter: Meter, verb: str, precision: str | None, value: Any) -> str:
-    if verb == "s":
-        return _shown(meter, value)
-    if verb == "d":
-        wants(value, int)
-        return str(value)
-    if verb in "fe":
-        wants(value, int, float)
-        digits = 6 if precision is None else int(precision)
-        return f"{float(value):.{digits}{verb}}"
-    if verb in "xX":
-        wants(value, int, str, bytes)
-        raw = value.encode() if isinstance(value, str) else value
-        written = f"{raw:x}" if isinstance(raw, int) else raw.hex()
-        return written.upper() if verb == "X" else written
-    if isinstance(value, bool) and verb == "b":
-        return "1" if value else "0"
-    wants(value, int)
-    return f"{value:{verb}}"
-
-
-def _shown(meter: Meter, value: Any) -> str:
-    meter.spend(1)
-    if value is None:
-        return "null"
-    if isinstance(value, list):
-        return "[" + ", ".join(_shown(meter, each) for each in value) + "]"
-    if isinstance(value, dict):
-        entries = sorted((_shown(meter, key), _shown(meter, each)) for key, each in value.items())
-        return "{" + ", ".join(f"{key}: {each}" for key, each in entries) + "}"
-    if isinstance(value, CelType):
-        return value.name
-    return str(_string(meter, value))
-
-
 # Lists and sets
 
 
@@ -497,7 +332,7 @@ def _index_of(meter: Meter, values: Any, wanted: Any, start: Any, *, last: bool)
     if start is not None:
         wants(start, int)
     if isinstance(values, str):
-        _text(meter, values, wanted)
+        check_text(meter, values, wanted)
         if start is not None and not 0 <= start <= len(values):
             raise CelError(f"index out of range: {start}")
         if last:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 from hortator.apimachinery import fielderrors as fe
 from hortator.apimachinery.fielderrors import FieldError, Path
 from hortator.apimachinery.formats import format_check
+from hortator.apimachinery.patterns import InvalidPattern, compile_pattern
 from hortator.apimachinery.structure import Node, SchemaError
 
 __all__ = ["CheckedNode", "Finding", "Place", "render"]
@@ -60,18 +61,12 @@ def _in_body(place: Place) -> str:
     return f"{path.text} in body" if path.text else " in body"
 
 
-@lru_cache(maxsize=4096)
-def pattern(text: str) -> Any:
-    """Compile a pattern for RE2. Raises SchemaError."""
-    import re2  # late: only who checks patterns needs it
-
-    options = re2.Options()
-    options.log_errors = False
-    options.max_mem = 8 << 20
+def _search(expression: str) -> Callable[[str], Any]:
     try:
-        return re2.compile(text, options)
-    except re2.error as error:
-        raise SchemaError(f"pattern {text!r} cannot be compiled: {error}") from error
+        search: Callable[[str], Any] = compile_pattern(expression).search
+    except InvalidPattern as error:
+        raise SchemaError(f"pattern {expression!r} cannot be compiled: {error}") from error
+    return search
 
 
 class CheckedNode(Node):
@@ -171,7 +166,7 @@ class CheckedNode(Node):
         if (minimum := raw.get("minLength")) is not None:
             checks.append(_limit(lambda value: len(value) >= minimum, f"at least {minimum} chars long"))
         if expression := raw.get("pattern"):
-            search = pattern(expression).search
+            search = _search(expression)
             detail = f"should match '{expression}'"
             checks.append(_rule(lambda value: search(value) is not None, detail))
         name = raw.get("format")
