@@ -1,9 +1,9 @@
 """The pods that wait for a place: who is next, and when to try those again that found none.
 
 Ready pods go by priority, then by the time at which they came. A pod that found no place waits until
-something changes (:meth:`Pending.stir`), and no shorter than its back-off, which doubles with every attempt:
-0.1 s to 10 s. (Upstream starts with 1 s; a person at a laptop waits for that.) Time is passed in, in seconds
-of any clock.
+something changes (:meth:`Pending.stir`), and, unless a later one is tried, no shorter than its back-off, which doubles
+with every attempt: 0.1 s to 10 s. (Upstream starts with 1 s; a person at a laptop waits for that.) Time is passed
+in, in seconds of any clock.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class _Entry:
     #: With ``parked``: something changed, so only the back-off holds it.
     stirred: bool = False
 
+    @property
+    def turn(self) -> tuple[int, int]:
+        """Where it stands among all: more important pods first, then those that came earlier."""
+        return -self.pod.priority, self.order
+
     def due(self) -> float:
         wait = min(FIRST_BACKOFF * 2 ** min(self.attempts - 1, 10), LONGEST_BACKOFF)
         return self.last + (wait if self.stirred else PATIENCE)
@@ -56,6 +61,7 @@ class Pending:
         entry = self._entries.get(pod.uid)
         if entry is None:
             self._order += 1
+            self._stirred = True
             entry = self._entries[pod.uid] = _Entry(pod, self._order)
         elif not entry.parked and entry.pod.priority == pod.priority:
             entry.pod = pod
@@ -95,11 +101,7 @@ class Pending:
         while self._heap:
             priority, order, uid = heapq.heappop(self._heap)
             entry = self._entries.get(uid)
-            if (
-                entry is not None
-                and not entry.parked
-                and (-entry.pod.priority, entry.order) == (priority, order)
-            ):
+            if entry is not None and not entry.parked and entry.turn == (priority, order):
                 return entry.pod
         return None
 
@@ -120,13 +122,19 @@ class Pending:
                 entry.stirred = True
 
     def release(self, now: float) -> float | None:
-        """Make those ready whose time has come; return the seconds until the next one's, or None."""
+        """Make those ready whose time has come; return the seconds until the next one's, or None.
+
+        A back-off lets nobody overtake: whoever came earlier is tried before the last of those that are ready, if something
+        changed for it. Otherwise groups of pods that came one group after the other could each get a part of what became
+        free, and wait for the rest for ever.
+        """
+        parked = [entry for entry in self._entries.values() if entry.parked]
+        turns = [entry.turn for entry in self._entries.values() if not entry.parked or entry.due() <= now]
+        last = max(turns, default=None)
         following: float | None = None
-        for entry in self._entries.values():
-            if not entry.parked:
-                continue
+        for entry in parked:
             left = entry.due() - now
-            if left <= 0:
+            if left <= 0 or (entry.stirred and last is not None and entry.turn < last):
                 entry.parked = False
                 self._push(entry)
             elif following is None or left < following:
@@ -134,4 +142,4 @@ class Pending:
         return following
 
     def _push(self, entry: _Entry) -> None:
-        heapq.heappush(self._heap, (-entry.pod.priority, entry.order, entry.pod.uid))
+        heapq.heappush(self._heap, (*entry.turn, entry.pod.uid))

@@ -93,3 +93,48 @@ def test_the_time_until_the_next_pod_is_told() -> None:
     pending.take()
     pending.park("uid-default-a", now=0.0, stirred=True)
     assert pending.following(0.0) == (None, 0.1)
+
+
+def test_a_backoff_lets_nobody_overtake() -> None:
+    pending = Pending()
+    old, young = info("old"), info("young")
+    pending.put(old)
+    for _ in range(5):
+        pending.take()
+        pending.park(old.uid, now=0.0, stirred=True)
+        pending.release(100.0)
+    pending.take()
+    pending.park(old.uid, now=0.0)
+    pending.put(young)
+    pending.take()
+    pending.park(young.uid, now=0.0)
+    pending.stir()
+    # The young one's time has come, the old one's has not.
+    assert names_following(pending, 0.2) == ["old", "young"]
+
+
+def test_a_newcomer_does_not_overtake_either() -> None:
+    pending = Pending()
+    pending.put(info("old"))
+    pending.take()
+    pending.park("uid-default-old", now=0.0)
+    pending.stir()
+    pending.put(info("new"))
+    assert names_following(pending, 0.0) == ["old", "new"]
+
+
+def test_what_changed_for_nobody_is_not_tried_again() -> None:
+    pending = Pending()
+    pending.put(info("old"))
+    pending.take()
+    pending.park("uid-default-old", now=0.0)
+    pending.put(info("new"))
+    assert names_following(pending, 0.0) == ["new"]
+
+
+def names_following(pending: Pending, now: float) -> list[str]:
+    found = []
+    while (one := pending.following(now)[0]) is not None:
+        found.append(one.name)
+        pending.park(one.uid, now)
+    return found
