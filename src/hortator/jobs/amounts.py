@@ -17,7 +17,7 @@ class InvalidAmount(ValueError):
 
 
 def parse_duration(text: str) -> int:
-    """Return whole seconds (at least 1) of ``2h30m``, ``90s``, ``1.5h``, or Slurm's forms.
+    """Return whole seconds, rounded up, of ``2h30m``, ``90s``, ``1.5h``, or Slurm's forms.
 
     Slurm's: ``MM``, ``MM:SS``, ``HH:MM:SS``, ``D-HH``, ``D-HH:MM``, ``D-HH:MM:SS``. A number alone is minutes, as there.
     """
@@ -44,8 +44,8 @@ def parse_duration(text: str) -> int:
             seconds = None
     if seconds is None:
         raise InvalidAmount(f"{text!r} is not a time: write 2h30m, 90s, HH:MM:SS or D-HH:MM:SS")
-    if seconds < 1:
-        raise InvalidAmount(f"{text!r}: a time limit is at least one second")
+    if seconds <= 0:
+        raise InvalidAmount(f"{text!r}: a time must be more than nothing")
     return int(-(-seconds // 1))
 
 
@@ -61,5 +61,5 @@ def parse_memory(text: str) -> int:
     unit = found[2].upper() or ("" if found[4] else "M")
     size = int(float(found[1]) * 1024 ** ("KMGTP".index(unit) + 1 if unit else 0))
     if size < 1:
-        raise InvalidAmount(f"{text!r}: must be more than nothing")
+        raise InvalidAmount(f"{text!r}: a time must be more than nothing")
     return size

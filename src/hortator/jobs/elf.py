@@ -15,6 +15,8 @@ __all__ = ["Elf", "Libraries", "read_elf"]
 
 DT_NULL, DT_NEEDED, DT_STRTAB, DT_STRSZ, DT_SONAME, DT_RPATH, DT_RUNPATH = 0, 1, 5, 10, 14, 15, 29
 PT_LOAD, PT_DYNAMIC = 1, 2
+#: No table that we read is longer in a file that is right.
+MAX_PART = 1 << 26
 DEFAULT_FOLDERS = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/usr/local/lib")
 
 
@@ -41,7 +43,7 @@ def read_elf(path: str) -> Elf | None:
         return None
     try:
         return _read(fd, path)
-    except (struct.error, IndexError, OSError):
+    except (struct.error, IndexError, KeyError, ValueError, OverflowError, OSError):
         return None
     finally:
         os.close(fd)
@@ -62,7 +64,7 @@ def _read(fd: int, path: str) -> Elf | None:
             struct.unpack_from("<I", head, 28)[0],
             *struct.unpack_from("<HH", head, 42),
         )
-    table = os.pread(fd, size * count, start)
+    table = _part(fd, size * count, start)
     loads: list[tuple[int, int, int]] = []
     dynamic = b""
     for at in range(0, len(table), size):
@@ -73,13 +75,13 @@ def _read(fd: int, path: str) -> Elf | None:
         if kind == PT_LOAD:
             loads.append((address, offset, length))
         elif kind == PT_DYNAMIC:
-            dynamic = os.pread(fd, length, offset)
+            dynamic = _part(fd, length, offset)
     entries = list(struct.iter_unpack("<qQ" if wide else "<iI", dynamic))
     values = dict(entries)
     strings = b""
     for address, offset, length in loads:
         if address <= values.get(DT_STRTAB, -1) < address + length:
-            strings = os.pread(fd, values[DT_STRSZ], offset + values[DT_STRTAB] - address)
+            strings = _part(fd, values[DT_STRSZ], offset + values[DT_STRTAB] - address)
 
     def text(at: int) -> str:
         return os.fsdecode(strings[at : strings.index(b"\0", at)]) if strings else ""
@@ -98,6 +100,12 @@ def _read(fd: int, path: str) -> Elf | None:
         rpath=folders(DT_RPATH),
         runpath=folders(DT_RUNPATH),
     )
+
+
+def _part(fd: int, length: int, offset: int) -> bytes:
+    if length > MAX_PART:
+        raise ValueError(length)
+    return os.pread(fd, length, offset)
 
 
 class Libraries:

@@ -193,9 +193,12 @@ def _of_python(
 
 def _mentions_mpi4py(arguments: list[str]) -> bool:
     """Tell whether Python's arguments, or the script that they name, speak of mpi4py."""
-    if any("mpi4py" in word for word in arguments):
-        return True
     script = next((word for word in arguments if not word.startswith("-")), None)
+    for flag, word in zip(arguments, arguments[1:], strict=False):
+        if flag == script:
+            break
+        if flag in ("-m", "-c"):
+            return "mpi4py" in word
     try:
         with open(script or os.devnull, "rb") as stream:
             return b"mpi4py" in stream.read(1 << 20)

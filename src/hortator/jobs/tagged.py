@@ -172,7 +172,7 @@ class Decoder:
         """Return the pattern of lines in a row that begin with ``tag``."""
         pattern = self._runs.get(tag)
         if pattern is None:
-            pattern = self._runs[tag] = re.compile(rb"(?:" + re.escape(tag) + rb"[^\n]*+\n)++")
+            pattern = self._runs[tag] = re.compile(rb"(?:" + re.escape(tag) + rb".*+\n)++")
         return pattern
 
     @staticmethod
