@@ -128,7 +128,7 @@ def _nodes(state: dict[str, Any]) -> str:
 def _tell(descriptor: int, message: dict[str, Any]) -> None:
     try:
         with open(descriptor, "w", closefd=True) as file:
-            json.dump(message, file)
+            file.write(json.dumps(message) + "\n")
     except BrokenPipeError:
         return  # who started us has gone (Ctrl-C): the cluster stays
 
@@ -161,7 +161,8 @@ def start_in_background(places: LocalPlaces, options: Options | None = None) -> 
         os.close(writing)
         os.close(descriptor)
     with open(reading) as answers:
-        text = answers.read()
+        # One line, not up to the end: the zygote holds the other side open too.
+        text = answers.readline()
     if not text:
         code = process.wait()
         raise CommandError(
