@@ -1,6 +1,6 @@
 """How long the local scheduler needs for one decision: ``python -m bench.scheduler [NODES PODS]`` (default 100 1000).
 
-Decisions only, in this process: no API, no watch. The claim is less than 1 ms for each kind of pod.
+Decisions only, in this process: no API, no watch. CPU time, so that what else runs on the machine counts less. The claim is less than 1 ms for each kind of pod.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def main(nodes: int = 100, pods: int = 1000) -> None:
     for kind, spec in KINDS.items():
         cluster = make_cluster(nodes, pods)
         waiting = [make_pod(f"new-{number}", "new", spec) for number in range(DECISIONS)]
-        began = time.perf_counter()
+        began = time.process_time()
         for pod in waiting:
             decision = decide(cluster, pod)
             if decision.node:
                 cluster.assume(pod, decision.node)
-        each = (time.perf_counter() - began) / DECISIONS
+        each = (time.process_time() - began) / DECISIONS
         print(f"{kind:<20} {each * 1e6:8.0f} us   (below 1000 us)")
 
 
