@@ -1,6 +1,7 @@
 """How long the local scheduler needs for one decision: ``python -m bench.scheduler [NODES PODS]`` (default 100 1000).
 
-Decisions only, in this process: no API, no watch. CPU time, so that what else runs on the machine counts less. The claim is less than 1 ms for each kind of pod.
+Decisions only, in this process: no API, no watch. CPU time, so that what else runs on the machine counts less.
+The claim is less than 1 ms for each kind of pod.
 """
 
 from __future__ import annotations
