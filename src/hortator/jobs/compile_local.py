@@ -49,6 +49,8 @@ ANNOTATION_CWD = "hortator.dev/cwd"
 ANNOTATION_NOTE = "hortator.dev/note"
 #: "true" where the workers' logs are in the form of ``tagged.py``.
 ANNOTATION_TAGGED = "hortator.dev/tagged-output"
+#: The collectors end by themselves once the daemons of their ranks have, a moment after the launcher: see the operator.
+ANNOTATION_CLEAN_AFTER = "hortator.dev/clean-after-seconds"
 
 CONTEXT_DIR = "/hort/context"
 RUN_DIR = "/hort/run"
@@ -109,6 +111,7 @@ def compile_local(
             ANNOTATION_RANKS: str(job.ranks),
             ANNOTATION_WORKERS: str(layout.workers),
             ANNOTATION_TAGGED: "true",
+            ANNOTATION_CLEAN_AFTER: str(GRACE_SECONDS),
         }
     if layout.note:
         annotations[ANNOTATION_NOTE] = layout.note

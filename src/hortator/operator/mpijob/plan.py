@@ -41,7 +41,8 @@ Step = tuple[Change, ...]
 def make_plan(observed: Observed, settings: Settings, *, now: datetime) -> Plan:
     """Return what is to be done for a job that is ours, valid and not being deleted."""
     if observed.finished:
-        return Plan(steps=_steps(_clean_up(observed)))
+        changes, wait = _clean_up(observed, now)
+        return Plan(steps=_steps(changes), requeue_after=wait)
     job, launcher = observed.job, observed.launcher
     if launcher_ended(launcher):
         return Plan()
@@ -161,16 +162,18 @@ def _restart_policy_notice(observed: Observed) -> tuple[Notice, ...]:
     return (Notice("Warning", api.REASON_RESTART_POLICY, text),)
 
 
-def _clean_up(observed: Observed) -> Step:
+def _clean_up(observed: Observed, now: datetime) -> tuple[Step, float | None]:
     job, launcher = observed.job, observed.launcher
     # Nothing has ever run in the workers of a refused job, so there is nothing to keep.
     policy = api.CLEAN_ALL if observed.refused else job.clean_pod_policy
     pods = cleanup.after_finish(policy, observed.workers.values())
-    changes: list[Change] = [Delete.of(resources.PODS, pod) for pod in pods]
+    completion = (job.status or {}).get("completionTime") or ""
+    wait = 0.0 if observed.refused else cleanup.patience(job.metadata.annotations, completion, now)
+    changes: list[Change] = [] if wait else [Delete.of(resources.PODS, pod) for pod in pods]
     ttl = job.policy.ttl_seconds_after_finished
     if ttl is not None and launcher is not None and launcher_ended(launcher):
         current = (launcher.get("spec") or {}).get("ttlSecondsAfterFinished")
         if current != ttl and not meta.is_deleting(launcher):
             patch = {"spec": {"ttlSecondsAfterFinished": ttl}}
             changes.append(Patch.of(resources.JOBS, launcher, patch))
-    return tuple(changes)
+    return tuple(changes), wait if wait and pods else None

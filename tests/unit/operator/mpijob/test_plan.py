@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -192,6 +192,18 @@ def test_clean_up_covers_every_worker_whatever_the_spec_says_now(policy: str, go
     phases = {0: "Running", 1: "Succeeded", 2: "Pending"}
     expected = [[f"delete Pod pi-worker-{index}" for index in gone]] if gone else []
     assert _finished(policy, phases) == expected
+
+
+def test_workers_may_be_given_time_to_end_by_themselves() -> None:
+    builder = mpijob().workers(1).policy(cleanPodPolicy="Running")
+    builder = builder.with_("metadata.annotations", {"hortator.dev/clean-after-seconds": "10"})
+    builder = builder.status(make_status(observed(builder, launcher="Complete"), now=NOW))
+    ended = datetime.fromisoformat(builder.build()["status"]["completionTime"])
+    running = observed(builder, launcher="Complete", phases={0: "Running"})
+    waiting = make_plan(running, SSH, now=ended + timedelta(seconds=4))
+    assert (brief(waiting), waiting.requeue_after) == ([], 6.0)
+    over = make_plan(running, SSH, now=ended + timedelta(seconds=10))
+    assert (brief(over), over.requeue_after) == ([["delete Pod pi-worker-0"]], None)
 
 
 def test_the_jobs_ttl_is_set_only_once_its_end_is_recorded() -> None:
