@@ -10,6 +10,7 @@ import time
 
 from hortator.kube import channels, http1, websocket
 from hortator.kube.blocking_exec import BlockingExec
+from hortator.kube.blocking_stream import BlockingStream
 from hortator.kube.requests import (
     APPLY_TYPE,
     PATCH_TYPES,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, TypeVar
 
+    from hortator.kube.config import Cluster
     from hortator.kube.endpoint import Endpoint
     from hortator.kube.http import Response
     from hortator.kube.resources import Resource
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     Some = TypeVar("Some")
     Query = list[tuple[str, str]]
 
-__all__ = ["BlockingClient", "LogStream"]
+__all__ = ["BlockingClient"]
 
 #: client-go gives up after as many answers that ask to come back later.
 _MAX_RETRIES = 10
@@ -59,6 +61,11 @@ class BlockingClient:
         self._timeout = timeout
         self._headers = {"host": endpoint.authority, "user-agent": user_agent, "accept": "application/json"}
         self._idle: list[Wire] = []
+
+    @classmethod
+    def from_config(cls, cluster: Cluster, *, user_agent: str = "hort") -> BlockingClient:
+        """Return a client of what a kubeconfig's context, or a pod's service account, comes down to."""
+        return cls(cluster.endpoint, user_agent=user_agent)
 
     def __enter__(self) -> BlockingClient:
         return self
@@ -286,7 +293,7 @@ class BlockingClient:
         limit_bytes: int | None = None,
         timestamps: bool = False,
         stream: str = "",
-    ) -> LogStream:
+    ) -> BlockingStream:
         """Open a container's log; with ``follow`` it ends when the container does."""
         query = log_query(
             container=container,
@@ -373,7 +380,7 @@ class BlockingClient:
         *,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
-    ) -> LogStream:
+    ) -> BlockingStream:
         for attempt in range(_MAX_RETRIES + 1):
             answer = self._open(method, path, query, body=body, headers=headers)
             overloaded = answer.status == 429 or answer.status >= 500
@@ -388,7 +395,7 @@ class BlockingClient:
 
     def _stream(
         self, method: str, path: str, query: Query, *, headers: Mapping[str, str] | None = None
-    ) -> LogStream:
+    ) -> BlockingStream:
         answer = self._open(method, path, query, headers=headers)
         if answer.status >= 400:
             answer.refuse()
@@ -402,7 +409,7 @@ class BlockingClient:
         *,
         body: bytes = b"",
         headers: Mapping[str, str] | None = None,
-    ) -> LogStream:
+    ) -> BlockingStream:
         """Send a request and return the answer's head; asks once more with new credentials after a 401."""
         answer = self._exchange(method, path, query, body=body, headers=headers)
         credentials = self.endpoint.credentials
@@ -421,7 +428,7 @@ class BlockingClient:
         *,
         body: bytes,
         headers: Mapping[str, str] | None,
-    ) -> LogStream:
+    ) -> BlockingStream:
         merged = {**self._headers, **(headers or {})}
         if self.endpoint.credentials is not None and "authorization" not in merged:
             authorization = self._ask(self.endpoint.credentials.authorization)
@@ -450,7 +457,7 @@ class BlockingClient:
                 if used and method in ("GET", "HEAD") and not received:
                     continue
                 raise
-            return LogStream(self, wire, *parsed, method=method)
+            return BlockingStream(wire, *parsed, method=method, keep=self._idle.append)
 
     def _ask(self, source: Callable[[], Some]) -> Some:
         from hortator.kube.credentials import CredentialError
@@ -467,97 +474,3 @@ class BlockingClient:
                 return wire, True
             wire.close()
         return Wire(self.endpoint), False
-
-    def keep(self, wire: Wire) -> None:
-        """Take a connection back for the next request."""
-        self._idle.append(wire)
-
-
-class LogStream:
-    """An answer's body as it comes. Iterate it, or :meth:`read` when :meth:`fileno` is readable; then close it."""
-
-    def __init__(
-        self, client: BlockingClient, wire: Wire, head: http1.Head, leftover: bytes, *, method: str
-    ) -> None:
-        self._client = client
-        self.wire = wire
-        self._head = head
-        self.status = head.status
-        self.headers = head.headers
-        #: What came after the head.
-        self.leftover = leftover
-        self.body = b""
-        self._closed = False
-        self._decoder = http1.BodyDecoder(head, method=method)
-        self._first = self._decoder.feed(leftover) if head.status != 101 else b""
-
-    def __enter__(self) -> LogStream:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[bytes]:
-        while not self.finished:
-            chunk = self.read()
-            if chunk:
-                yield chunk
-
-    @property
-    def finished(self) -> bool:
-        """Whether everything has been read."""
-        return self._decoder.finished and not self._first
-
-    @property
-    def pending(self) -> bool:
-        """Whether :meth:`read` returns at once, whatever ``select`` says of the descriptor."""
-        return bool(self._first) or self._decoder.finished or self.wire.pending()
-
-    def fileno(self) -> int:
-        """Return the connection's descriptor."""
-        return self.wire.fileno()
-
-    def read(self, *, timeout: float | None = None) -> bytes:
-        """Return what came, waiting for the next bytes; may be empty before the end, see :attr:`finished`."""
-        if self._first:
-            first, self._first = self._first, b""
-            return first
-        if self._decoder.finished:
-            return b""
-        data = self.wire.receive(timeout=timeout)
-        try:
-            if not data:
-                self._decoder.feed_eof()
-                return b""
-            return self._decoder.feed(data)
-        except http1.ProtocolError as error:
-            raise unavailable(self._client.endpoint, str(error)) from error
-
-    def read_all(self, timeout: float) -> None:
-        """Read the whole body into ``body``, and let the connection go."""
-        parts = []
-        try:
-            while not self.finished:
-                parts.append(self.read(timeout=timeout))
-        finally:
-            self.close()
-        self.body = b"".join(parts)
-
-    def refuse(self) -> None:
-        """Raise what the server refused with."""
-        from hortator.kube.errors import error_from_answer
-
-        if not self._closed:
-            self.read_all(60.0)
-        raise error_from_answer(self.status, self.headers, self.body)
-
-    def close(self) -> None:
-        """Let go; a connection that is at the end of the body serves the next request."""
-        if self._closed:
-            return
-        self._closed = True
-        decoder = self._decoder
-        if self.finished and decoder.delimited and self._head.keep_alive and not decoder.rest:
-            self._client.keep(self.wire)
-        else:
-            self.wire.close()

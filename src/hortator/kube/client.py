@@ -7,14 +7,15 @@ fields a program reads costs a fifth). How bytes travel is the transport's; keep
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Generic, Literal, TypeVar, cast, overload
+from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
 from hortator.kube.channels import PORT_FORWARD_V4, REMOTE_COMMAND
-from hortator.kube.errors import InvalidAnswer, Unavailable, error_from_answer, error_from_status
+from hortator.kube.decoding import decode_body, decode_event, decode_page, lines
+from hortator.kube.errors import InvalidAnswer, Unavailable, error_from_answer
 from hortator.kube.http import Request, Response
 from hortator.kube.requests import (
     APPLY_TYPE,
@@ -44,42 +45,8 @@ Object = dict[str, Any]
 PatchKind = Literal["merge", "json", "strategic"]
 Propagation = Literal["Background", "Foreground", "Orphan"]
 
-#: A body of this size takes milliseconds to decode; it is done in a thread, off the event loop.
-_LARGE = 256 * 1024
 #: client-go gives up after as many answers that ask to come back later.
 _MAX_RETRIES = 10
-
-
-class _Meta(msgspec.Struct, rename="camel", gc=False):
-    resource_version: str = ""
-    continue_: str = msgspec.field(default="", name="continue")
-    remaining_item_count: int | None = None
-
-
-class _List(msgspec.Struct, Generic[T]):
-    metadata: _Meta
-    items: list[T] | None = None
-
-
-class _Event(msgspec.Struct):
-    type: str
-    object: msgspec.Raw
-
-
-class _Head(msgspec.Struct, gc=False):
-    metadata: _Meta = msgspec.field(default_factory=_Meta)
-
-
-_decoders: dict[Any, Callable[[bytes | msgspec.Raw], Any]] = {}
-
-
-def _decoder(form: Any) -> Callable[[bytes | msgspec.Raw], Any]:
-    decode = _decoders.get(form)
-    if decode is None:
-        decode = _decoders[form] = cast(
-            "Callable[[bytes | msgspec.Raw], Any]", msgspec.json.Decoder(form).decode
-        )
-    return decode
 
 
 class Client:
@@ -180,14 +147,7 @@ class Client:
         if resource_version:
             query.append(("resourceVersion", resource_version))
         response = await self._request("GET", path_of(resource, namespace), query)
-        page = await _decode(response.body, _List[type], "a list")
-        items = page.items or []
-        if type is dict:
-            for item in items:
-                item.setdefault("apiVersion", resource.api_version)
-                item.setdefault("kind", resource.kind)
-        meta = page.metadata
-        return Page(items, meta.resource_version, meta.continue_, meta.remaining_item_count)
+        return await decode_page(response.body, type, resource)
 
     @overload
     async def all(
@@ -286,8 +246,8 @@ class Client:
             query.append(("allowWatchBookmarks", "true"))
         path = path_of(resource, namespace)
         async with aclosing(self._chunks(path, query, silence=silence)) as chunks:
-            async for line in _lines(chunks):
-                yield _event(line, type, path)
+            async for line in lines(chunks):
+                yield decode_event(line, type, path)
 
     # Writing
 
@@ -537,7 +497,7 @@ class Client:
 
     async def _object(self, method: str, path: str, query: Iterable[tuple[str, str]], *, form: Any) -> Any:
         response = await self._request(method, path, query)
-        return await _decode(response.body, form, "an object")
+        return await decode_body(response.body, form)
 
     async def _write(
         self, method: str, path: str, query: Query, body: Any, *, content_type: str = "application/json"
@@ -546,7 +506,7 @@ class Client:
         response = await self._request(
             method, path, query, body=data, headers={"content-type": content_type} if data else None
         )
-        result: Object = await _decode(response.body, dict, "an object") if response.body else {}
+        result: Object = await decode_body(response.body, dict) if response.body else {}
         return result
 
     async def _chunks(
@@ -578,47 +538,3 @@ class Client:
             close = getattr(stream, "aclose", None)
             if close is not None:
                 await close()
-
-
-async def _decode(body: bytes, form: Any, what: str) -> Any:
-    decode = _decoder(form)
-    try:
-        return await asyncio.to_thread(decode, body) if len(body) > _LARGE else decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidAnswer(f"the server's answer is not {what}: {error}") from error
-
-
-async def _lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    pending: list[bytes] = []
-    async for chunk in chunks:
-        head, newline, rest = chunk.partition(b"\n")
-        if not newline:
-            pending.append(chunk)
-            continue
-        yield b"".join((*pending, head))
-        *whole, tail = rest.split(b"\n")
-        for line in whole:
-            yield line
-        pending = [tail] if tail else []
-    # A watch that ends inside an event was cut off; what is missing comes with the next one.
-
-
-def _event(line: bytes, form: Any, path: str) -> WatchEvent[Any]:
-    try:
-        if form is dict:
-            event = _decoder(dict)(line)
-            kind, obj = event["type"], event["object"]
-            version = obj.get("metadata", {}).get("resourceVersion", "")
-            error = obj if kind == "ERROR" else None
-        else:
-            # The object stays undecoded until it is known to be one of the kind.
-            envelope = cast("_Event", _decoder(_Event)(line))
-            kind, raw = envelope.type, envelope.object
-            error = _decoder(dict)(raw) if kind == "ERROR" else None
-            version = "" if error is not None else _decoder(_Head)(raw).metadata.resource_version
-            obj = _decoder(form)(raw) if kind not in ("ERROR", "BOOKMARK") else None
-    except (msgspec.DecodeError, UnicodeDecodeError, KeyError, AttributeError) as problem:
-        raise InvalidAnswer(f"{path}: a watch event that cannot be read: {problem}") from problem
-    if error is not None:
-        raise error_from_status(error)
-    return WatchEvent(kind, None if kind == "BOOKMARK" else obj, version)

@@ -1,8 +1,9 @@
 """Kubeconfig files: read and merged as kubectl does it, and edited without disturbing what else is in them.
 
-What comes out is an :class:`~hortator.kube.endpoint.Endpoint`. Rules are those of client-go v0.36 ``tools/clientcmd``:
-of several files the first that has an entry, or names a current context, wins; paths are relative to their file;
-credentials are sent over TLS only. Importing this module is quick; YAML is imported when a file is read.
+What comes out is an :class:`~hortator.kube.endpoint.Endpoint`. Rules are those of client-go v0.36
+``tools/clientcmd``: of several files the first that has an entry, or names a current context, wins; paths are
+relative to their file; credentials are sent over TLS only. Importing this module is quick; YAML is imported
+when a file is read.
 """
 
 # pathlib is slow to import:
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from hortator.kube.credentials import Credentials
 
 __all__ = [
+    "Cluster",
     "ConfigError",
-    "Context",
     "Kubeconfig",
-    "add_entry",
     "in_cluster",
     "kubeconfig_paths",
-    "remove_entry",
+    "load",
+    "merge",
+    "remove",
 ]
 
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -39,17 +41,21 @@ class ConfigError(Exception):
     """Raised when a kubeconfig cannot be used; the message names the file and the entry."""
 
 
-class Context:
-    """A name for a cluster, a user and a namespace."""
+class Cluster:
+    """What a context comes down to: a server, who asks there, and in which namespace by default."""
 
-    __slots__ = ("cluster", "name", "namespace", "user")
+    __slots__ = ("endpoint", "name", "namespace")
 
-    def __init__(self, name: str, cluster: str, user: str, namespace: str) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, namespace: str = "") -> None:
         self.name = name
-        self.cluster = cluster
-        self.user = user
+        self.endpoint = endpoint
         #: Empty when the context names none.
         self.namespace = namespace
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self.endpoint.server
 
 
 class _Entry:
@@ -111,78 +117,51 @@ def kubeconfig_paths(environ: Mapping[str, str] | None = None) -> list[str]:
     return [os.path.join(home, ".kube", "config")]
 
 
+def load(paths: Sequence[str] | None = None) -> Kubeconfig:
+    """Read and merge files (default: :func:`kubeconfig_paths`); those that are missing are skipped.
+
+    Raises :class:`ConfigError` for one that cannot be read or is no kubeconfig.
+    """
+    current = ""
+    entries: dict[str, dict[str, _Entry]] = {section: {} for section in _SECTIONS}
+    for path in kubeconfig_paths() if paths is None else paths:
+        document = _read(path)
+        if document is None:
+            continue
+        current = current or str(document.get("current-context") or "")
+        for section, key in _SECTIONS.items():
+            for name, value in _named(document, section, key, path).items():
+                entries[section].setdefault(name, _Entry(value, os.path.abspath(path)))
+    return Kubeconfig(current, entries)
+
+
 class Kubeconfig:
-    """The merged content of some kubeconfig files."""
+    """The merged content of some kubeconfig files; made by :func:`load`."""
 
-    def __init__(self) -> None:
-        self.current_context = ""
-        self._entries: dict[str, dict[str, _Entry]] = {section: {} for section in _SECTIONS}
+    def __init__(self, current_context: str, entries: dict[str, dict[str, _Entry]]) -> None:
+        #: Empty when no file names one.
+        self.current_context = current_context
+        self._entries = entries
 
-    @classmethod
-    def load(cls, paths: Sequence[str] | None = None) -> Kubeconfig:
-        """Read and merge files (default: :func:`kubeconfig_paths`); those that are missing are skipped.
+    def contexts(self) -> list[str]:
+        """Return the names of all contexts, in the order of the files."""
+        return list(self._entries["contexts"])
 
-        Raises :class:`ConfigError` for one that cannot be read or is no kubeconfig.
-        """
-        config = cls()
-        for path in kubeconfig_paths() if paths is None else paths:
-            document = _read(path)
-            if document is None:
-                continue
-            config.current_context = config.current_context or str(document.get("current-context") or "")
-            for section, key in _SECTIONS.items():
-                for name, value in _named(document, section, key, path).items():
-                    config._entries[section].setdefault(name, _Entry(value, os.path.abspath(path)))
-        return config
-
-    def contexts(self) -> list[Context]:
-        """Return all contexts, in the order of the files."""
-        return [self.context(name) for name in self._entries["contexts"]]
-
-    def context(self, name: str = "") -> Context:
-        """Return a context (default: the current one). Raises :class:`ConfigError` when there is none."""
-        name = name or self.current_context
+    def cluster(self, context: str = "") -> Cluster:
+        """Return what a context (default: the current one) comes down to. Raises :class:`ConfigError`."""
+        name = context or self.current_context
         if not name:
             raise ConfigError("no context was named, and the kubeconfig has no current-context")
-        entry = self._entries["contexts"].get(name)
-        if entry is None:
+        found = self._entries["contexts"].get(name)
+        if found is None:
             known = ", ".join(sorted(self._entries["contexts"])) or "none"
             raise ConfigError(f"there is no context {name!r} in the kubeconfig; there are: {known}")
-        return Context(name, entry.text("cluster"), entry.text("user"), entry.text("namespace"))
-
-    def endpoint(self, context: str = "") -> Endpoint:
-        """Return the server and the credentials of a context. Raises :class:`ConfigError`."""
-        found = self.context(context)
-        cluster = self._get("clusters", found.cluster, found.name)
+        cluster = self._get("clusters", found.text("cluster"), name)
+        user_name = found.text("user")
         # kubectl, too, lets a context go without a user.
-        user = self._get("users", found.user, found.name) if found.user else _Entry({}, cluster.file)
-        server = cluster.text("server")
-        if not server:
-            raise ConfigError(f"{cluster.file}: the cluster {found.cluster!r} has no server")
-        if cluster.text("proxy-url"):
-            raise ConfigError(
-                f"{cluster.file}: the cluster {found.cluster!r} is behind a proxy; not supported"
-            )
-        ca, insecure = cluster.data("certificate-authority"), cluster.flag("insecure-skip-tls-verify")
-        if ca and insecure:
-            raise ConfigError(
-                f"{cluster.file}: the cluster {found.cluster!r} has a certificate-authority and "
-                "insecure-skip-tls-verify; it can have one of them"
-            )
-        secure = server.startswith("https://")
-        certificate = _certificate(user, found.user) if secure else None
-        try:
-            return Endpoint(
-                server,
-                ca=ca,
-                certificate=certificate,
-                insecure=insecure,
-                server_name=cluster.text("tls-server-name"),
-                # Over plain HTTP everybody could read them.
-                credentials=_credentials(user, found.user, cluster, certificate) if secure else None,
-            )
-        except InvalidEndpoint as error:
-            raise ConfigError(f"{cluster.file}: {error}") from error
+        user = self._get("users", user_name, name) if user_name else _Entry({}, cluster.file)
+        endpoint = _endpoint(cluster, found.text("cluster"), user, user_name)
+        return Cluster(name, endpoint, found.text("namespace"))
 
     def _get(self, section: str, name: str, context: str) -> _Entry:
         entry = self._entries[section].get(name)
@@ -197,27 +176,68 @@ def in_cluster(
     environ: Mapping[str, str] | None = None,
     directory: str = _SERVICE_ACCOUNT,
     socket_path: str = "",
-) -> Endpoint | None:
-    """Return the API server as a pod's service account reaches it; None outside of a cluster.
+) -> Cluster:
+    """Return the cluster that this program is a pod of. Raises :class:`ConfigError` when it is none.
 
-    ``directory`` is where the account's volume is. With ``socket_path`` the server is reached through that socket.
+    ``directory`` is where the service account's volume is. With ``socket_path`` the server is reached through
+    that socket.
     """
     environ = os.environ if environ is None else environ
     host, port = environ.get("KUBERNETES_SERVICE_HOST", ""), environ.get("KUBERNETES_SERVICE_PORT", "")
-    token = os.path.join(directory, "token")
-    if not os.path.exists(token):
-        return None
+    token = TokenFile(os.path.join(directory, "token"))
+    if not os.path.exists(token.path):
+        raise ConfigError(f"this is no pod of a cluster: {token.path} does not exist")
+    namespace = _content(os.path.join(directory, "namespace")).decode("utf-8", "replace").strip()
     if socket_path:
-        return Endpoint(socket_path=socket_path, credentials=TokenFile(token))
+        return Cluster("in-cluster", Endpoint(socket_path=socket_path, credentials=token), namespace)
     if not host or not port:
-        return None
-    try:
-        with open(os.path.join(directory, "ca.crt"), "rb") as file:
-            ca = file.read()
-    except OSError:
-        ca = b""  # as client-go: then the system's authorities must vouch for the server
+        raise ConfigError("this is no pod of a cluster: KUBERNETES_SERVICE_HOST or _PORT is not set")
     host = f"[{host}]" if ":" in host else host
-    return Endpoint(f"https://{host}:{port}", ca=ca, credentials=TokenFile(token))
+    # As client-go: without the file, the system's authorities must vouch for the server.
+    ca = _content(os.path.join(directory, "ca.crt"))
+    try:
+        endpoint = Endpoint(f"https://{host}:{port}", ca=ca, credentials=token)
+    except InvalidEndpoint as error:
+        raise ConfigError(f"KUBERNETES_SERVICE_HOST and _PORT: {error}") from error
+    return Cluster("in-cluster", endpoint, namespace)
+
+
+def _content(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _endpoint(cluster: _Entry, cluster_name: str, user: _Entry, user_name: str) -> Endpoint:
+    server = cluster.text("server")
+    if not server:
+        raise ConfigError(f"{cluster.file}: the cluster {cluster_name!r} has no server")
+    if cluster.text("proxy-url"):
+        raise ConfigError(f"{cluster.file}: the cluster {cluster_name!r} is behind a proxy; not supported")
+    ca, insecure = cluster.data("certificate-authority"), cluster.flag("insecure-skip-tls-verify")
+    if ca and insecure:
+        raise ConfigError(
+            f"{cluster.file}: the cluster {cluster_name!r} has a certificate-authority and "
+            "insecure-skip-tls-verify; it can have one of them"
+        )
+    # Over plain HTTP everybody could read them.
+    secure = server.startswith("https://")
+    certificate = _certificate(user, user_name) if secure else None
+    try:
+        return Endpoint(
+            server,
+            ca=ca,
+            certificate=certificate,
+            insecure=insecure,
+            server_name=cluster.text("tls-server-name"),
+            credentials=_credentials(user, user_name, cluster, certificate) if secure else None,
+        )
+    except InvalidEndpoint as error:
+        raise ConfigError(f"{cluster.file}: {error}") from error
 
 
 def _certificate(user: _Entry, name: str) -> tuple[bytes, bytes] | None:
@@ -316,43 +336,53 @@ def _named(document: Mapping[str, Any], section: str, key: str, path: str) -> di
     return found
 
 
-def add_entry(
-    path: str,
-    name: str,
-    *,
-    cluster: Mapping[str, Any],
-    user: Mapping[str, Any],
-    namespace: str = "",
-    replace: bool = False,
-    make_current: bool = False,
-) -> None:
-    """Add a cluster, a user and a context, all called ``name``, to a kubeconfig; everything else stays.
+def merge(document: Mapping[str, Any], *, path: str = "", set_current: str | None = None) -> str:
+    """Add the clusters, users and contexts of a kubeconfig to another one; return that one's path.
 
-    The file is made (mode 0600) if need be, and replaced in one step. The current context changes only with
-    ``make_current``. Raises :class:`ConfigError` when something of that name is there and ``replace`` is not set.
+    ``path`` is by default the first of :func:`kubeconfig_paths`. The file is made (mode 0600) if need be, and
+    replaced in one step; everything else in it stays, the current context too unless ``set_current`` names
+    another. An entry of the same name is only replaced where both clusters of that name are on this machine;
+    else :class:`ConfigError` is raised and nothing changes.
     """
-    context = {"cluster": name, "user": name, **({"namespace": namespace} if namespace else {})}
-    values = {"clusters": cluster, "users": user, "contexts": context}
+    path = path or kubeconfig_paths()[0]
+    additions = {
+        section: _named(document, section, key, "the addition") for section, key in _SECTIONS.items()
+    }
 
-    def edit(document: dict[str, Any]) -> None:
+    def edit(target: dict[str, Any]) -> None:
+        known = {section: _named(target, section, key, path) for section, key in _SECTIONS.items()}
         for section, key in _SECTIONS.items():
-            known = _named(document, section, key, path).get(name)
-            if known is not None and known != values[section] and not replace:
-                raise ConfigError(f"{path} has a {key} {name!r} already; it was left as it is")
-        for section, key in _SECTIONS.items():
-            entries = [entry for entry in document.get(section) or [] if entry["name"] != name]
-            document[section] = [*entries, {"name": name, key: dict(values[section])}]
-        if make_current:
-            document["current-context"] = name
+            for name, value in additions[section].items():
+                before = known[section].get(name)
+                clusters = known["clusters"].get(name), additions["clusters"].get(name)
+                if before not in (None, value) and not all(map(_is_here, clusters)):
+                    raise ConfigError(f"{path} has a {key} {name!r} already; it was left as it is")
+            rest = [entry for entry in target.get(section) or [] if entry["name"] not in additions[section]]
+            target[section] = rest + [
+                {"name": name, key: dict(value)} for name, value in additions[section].items()
+            ]
+        if set_current is not None:
+            target["current-context"] = set_current
 
     _edit(path, edit)
+    return path
 
 
-def remove_entry(path: str, name: str) -> bool:
+def _is_here(cluster: Mapping[str, Any] | None) -> bool:
+    try:
+        host = Endpoint(str((cluster or {}).get("server") or "")).host
+    except InvalidEndpoint:
+        return False
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def remove(name: str, *, path: str = "") -> bool:
     """Remove the cluster, the user and the context called ``name``; say whether any was there.
 
-    A current context of that name is unset. A file that does not exist is not made.
+    A current context of that name is unset. A file that does not exist is not made. Raises
+    :class:`ConfigError`.
     """
+    path = path or kubeconfig_paths()[0]
     found = False
 
     def edit(document: dict[str, Any]) -> None:

@@ -63,6 +63,9 @@ class Wire:
         except (OSError, ValueError) as error:
             raise unavailable(endpoint, _problem(error)) from error
 
+    def __str__(self) -> str:
+        return str(self._endpoint)
+
     @property
     def is_local(self) -> bool:
         """Whether the other end is on this machine, so that no network can lose it."""

@@ -18,7 +18,7 @@ import pytest
 from hortator.kube import errors
 from hortator.kube.blocking import BlockingClient
 from hortator.kube.client import Client
-from hortator.kube.config import Kubeconfig, add_entry
+from hortator.kube.config import load, merge
 from hortator.kube.credentials import StaticToken
 from hortator.kube.endpoint import Endpoint
 from hortator.kube.events import Recorder
@@ -360,13 +360,17 @@ async def test_kubectl_reads_the_kubeconfig_that_we_write(cluster: Cluster, tmp_
         pytest.skip("kubectl is not installed")
     path = tmp_path / "kubeconfig"
     authority = base64.b64encode(cluster.tls.ca).decode()
-    add_entry(
-        str(path),
-        "local",
-        cluster={"server": cluster.tls.server, "certificate-authority-data": authority},
-        user={"token": TOKEN},
-        make_current=True,
-    )
+    addition = {
+        "clusters": [
+            {
+                "name": "local",
+                "cluster": {"server": cluster.tls.server, "certificate-authority-data": authority},
+            }
+        ],
+        "users": [{"name": "local", "user": {"token": TOKEN}}],
+        "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local"}}],
+    }
+    merge(addition, path=str(path), set_current="local")
     await cluster.client("in process").create(CONFIG_MAPS, config_map("a"))
     done = await asyncio.to_thread(
         subprocess.run,
@@ -377,6 +381,6 @@ async def test_kubectl_reads_the_kubeconfig_that_we_write(cluster: Cluster, tmp_
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "configmap/a\n", "")
-    client = Client(HttpTransport.to(Kubeconfig.load([str(path)]).endpoint()))
+    client = Client(HttpTransport.to(load([str(path)]).cluster().endpoint))
     assert (await client.get(CONFIG_MAPS, "a", namespace="default"))["metadata"]["name"] == "a"
     await client.close()

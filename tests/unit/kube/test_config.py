@@ -8,14 +8,7 @@ from typing import Any
 import pytest
 
 from hortator.apimachinery.yaml import dump, load_all
-from hortator.kube.config import (
-    ConfigError,
-    Kubeconfig,
-    add_entry,
-    in_cluster,
-    kubeconfig_paths,
-    remove_entry,
-)
+from hortator.kube.config import ConfigError, in_cluster, kubeconfig_paths, load, merge, remove
 from hortator.kube.exec_plugin import ExecPlugin
 
 
@@ -66,24 +59,22 @@ def test_the_first_file_wins_entry_by_entry(tmp_path: Path) -> None:
     second["contexts"] += [{"name": "b", "context": {"cluster": "a", "user": "a", "namespace": "n"}}]
     second["current-context"] = "b"
     del first["current-context"]
-    merged = Kubeconfig.load(
-        [write(tmp_path / "1", first), str(tmp_path / "missing"), write(tmp_path / "2", second)]
-    )
+    merged = load([write(tmp_path / "1", first), str(tmp_path / "missing"), write(tmp_path / "2", second)])
     assert merged.current_context == "b"
-    assert [context.name for context in merged.contexts()] == ["a", "b"]
-    assert merged.context().namespace == "n"
-    endpoint = merged.endpoint("b")
+    assert merged.contexts() == ["a", "b"]
+    assert merged.cluster().namespace == "n"
+    endpoint = merged.cluster("b").endpoint
     assert (endpoint.server, endpoint.server_name, endpoint.credentials) == ("https://one", "", None)
 
 
 def test_nothing_there() -> None:
     with pytest.raises(ConfigError, match="no current-context"):
-        Kubeconfig.load([]).endpoint()
+        load([]).cluster()
 
 
 def test_an_unknown_context_names_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"'x'.*there are: a"):
-        Kubeconfig.load([write(tmp_path / "c", config())]).endpoint("x")
+        load([write(tmp_path / "c", config())]).cluster("x")
 
 
 def test_inline_data_and_relative_files(tmp_path: Path) -> None:
@@ -103,7 +94,7 @@ def test_inline_data_and_relative_files(tmp_path: Path) -> None:
             },
         ),
     )
-    endpoint = Kubeconfig.load([path]).endpoint()
+    endpoint = load([path]).cluster().endpoint
     assert (endpoint.host, endpoint.port, endpoint.ca, endpoint.server_name) == (
         "api.test",
         6443,
@@ -123,13 +114,13 @@ def test_inline_data_and_relative_files(tmp_path: Path) -> None:
     ],
 )
 def test_credentials(tmp_path: Path, user: dict[str, Any], header: str) -> None:
-    credentials = Kubeconfig.load([write(tmp_path / "c", config(user=user))]).endpoint().credentials
+    credentials = load([write(tmp_path / "c", config(user=user))]).cluster().endpoint.credentials
     assert credentials is not None and credentials.authorization() == header
 
 
 def test_credentials_are_for_tls_only(tmp_path: Path) -> None:
     path = write(tmp_path / "c", config(cluster={"server": "http://api.test"}, user={"token": "t"}))
-    assert Kubeconfig.load([path]).endpoint().credentials is None
+    assert load([path]).cluster().endpoint.credentials is None
 
 
 def test_a_plugin_s_command_is_relative_to_the_file(tmp_path: Path) -> None:
@@ -162,7 +153,7 @@ def test_a_plugin_s_command_is_relative_to_the_file(tmp_path: Path) -> None:
             },
         ),
     )
-    credentials = Kubeconfig.load([path]).endpoint().credentials
+    credentials = load([path]).cluster().endpoint.credentials
     assert isinstance(credentials, ExecPlugin)
     assert credentials.authorization() == "Bearer from-plugin"
     assert read(out) == {
@@ -210,82 +201,96 @@ def test_a_plugin_s_command_is_relative_to_the_file(tmp_path: Path) -> None:
 def test_what_cannot_be_used_is_refused_by_name(tmp_path: Path, document: Any, problem: str) -> None:
     path = write(tmp_path / "c", document)
     with pytest.raises(ConfigError, match=problem):
-        Kubeconfig.load([path]).endpoint()
+        load([path]).cluster()
 
 
 def test_in_cluster(tmp_path: Path) -> None:
     environ = {"KUBERNETES_SERVICE_HOST": "fd00::1", "KUBERNETES_SERVICE_PORT": "443"}
-    assert in_cluster(environ=environ, directory=str(tmp_path)) is None
+    with pytest.raises(ConfigError, match="token does not exist"):
+        in_cluster(environ=environ, directory=str(tmp_path))
     (tmp_path / "token").write_text("t")
     (tmp_path / "ca.crt").write_text("CA")
-    assert in_cluster(environ={}, directory=str(tmp_path)) is None
-    endpoint = in_cluster(environ=environ, directory=str(tmp_path))
-    assert endpoint is not None and endpoint.credentials is not None
-    assert (endpoint.server, endpoint.host, endpoint.ca) == ("https://[fd00::1]:443", "fd00::1", b"CA")
-    assert endpoint.credentials.authorization() == "Bearer t"
-    local = in_cluster(environ=environ, directory=str(tmp_path), socket_path="/run/api")
-    assert local is not None and str(local) == "unix:/run/api"
+    (tmp_path / "namespace").write_text("science\n")
+    with pytest.raises(ConfigError, match="KUBERNETES_SERVICE_HOST"):
+        in_cluster(environ={}, directory=str(tmp_path))
+    found = in_cluster(environ=environ, directory=str(tmp_path))
+    assert (found.name, found.namespace, found.server) == ("in-cluster", "science", "https://[fd00::1]:443")
+    assert (found.endpoint.host, found.endpoint.ca) == ("fd00::1", b"CA")
+    assert found.endpoint.credentials is not None
+    assert found.endpoint.credentials.authorization() == "Bearer t"
+    local = in_cluster(environ={}, directory=str(tmp_path), socket_path="/run/api")
+    assert str(local.endpoint) == "unix:/run/api"
 
 
-CLUSTER = {"server": "https://127.0.0.1:1"}
-USER = {"token": "t"}
+def local(port: int = 1, **more: Any) -> dict[str, Any]:
+    """What a cluster on this machine adds."""
+    server = {"server": f"https://127.0.0.1:{port}"}
+    return config("local", cluster=server, user={"token": "t"}, **more)
 
 
-def test_adding_to_nothing_makes_a_private_file(tmp_path: Path) -> None:
+def test_merging_into_nothing_makes_a_private_file(tmp_path: Path) -> None:
     path = tmp_path / "new/config"
-    add_entry(str(path), "local", cluster=CLUSTER, user=USER, namespace="n")
+    assert merge(local(), path=str(path)) == str(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert read(path) == {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "local", "cluster": CLUSTER}],
-        "users": [{"name": "local", "user": USER}],
-        "contexts": [
-            {"name": "local", "context": {"cluster": "local", "user": "local", "namespace": "n"}},
-        ],
-    }
-    assert sorted(entry.name for entry in path.parent.iterdir()) == ["config"]
+    expected = local()
+    del expected["current-context"]
+    assert read(path) == expected
+    assert [entry.name for entry in path.parent.iterdir()] == ["config"]
 
 
-def test_adding_and_removing_leave_the_rest_alone(tmp_path: Path) -> None:
+def test_it_goes_to_the_first_file_that_kubectl_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/one:{tmp_path}/two")
+    assert merge(local()) == f"{tmp_path}/one"
+    assert load().contexts() == ["local"]
+    assert remove("local") is True
+
+
+def test_merging_and_removing_leave_the_rest_alone(tmp_path: Path) -> None:
     path = tmp_path / "config"
     before = config("mine", preferences={"colors": True}, extensions=[{"name": "x", "extension": {"y": 1}}])
     write(path, before)
-    add_entry(str(path), "local", cluster=CLUSTER, user=USER)
-    merged = Kubeconfig.load([str(path)])
-    assert (merged.current_context, [c.name for c in merged.contexts()]) == ("mine", ["mine", "local"])
-    assert remove_entry(str(path), "local") is True
+    merge(local(), path=str(path))
+    merged = load([str(path)])
+    assert (merged.current_context, merged.contexts()) == ("mine", ["mine", "local"])
+    assert remove("local", path=str(path)) is True
     assert read(path) == before
-    assert remove_entry(str(path), "local") is False
+    assert remove("local", path=str(path)) is False
 
 
-def test_another_entry_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
+def test_another_cluster_of_the_same_name_is_not_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "config"
     write(path, config("local"))
     content = path.read_bytes()
     with pytest.raises(ConfigError, match="has a cluster 'local' already"):
-        add_entry(str(path), "local", cluster=CLUSTER, user=USER)
+        merge(local(), path=str(path))
     assert path.read_bytes() == content
-    add_entry(str(path), "local", cluster=CLUSTER, user=USER, replace=True)
-    assert Kubeconfig.load([str(path)]).endpoint("local").port == 1
 
 
-def test_the_same_entry_again_changes_nothing(tmp_path: Path) -> None:
+def test_a_cluster_on_this_machine_is_brought_up_to_date(tmp_path: Path) -> None:
     path = tmp_path / "config"
-    for _ in range(2):
-        add_entry(str(path), "local", cluster=CLUSTER, user=USER)
-        content = path.read_bytes()
-    assert path.read_bytes() == content
+    merge(local(1), path=str(path))
+    merge(local(2), path=str(path))
+    assert load([str(path)]).cluster("local").endpoint.port == 2
     assert len(read(path)["users"]) == 1
+
+
+def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    merge(local(), path=str(path))
+    before = path.stat().st_ino
+    merge(local(), path=str(path))
+    assert path.stat().st_ino == before
 
 
 def test_the_current_context_follows_only_when_asked(tmp_path: Path) -> None:
     path = tmp_path / "config"
     write(path, config("mine"))
-    add_entry(str(path), "local", cluster=CLUSTER, user=USER, make_current=True)
-    assert Kubeconfig.load([str(path)]).current_context == "local"
-    remove_entry(str(path), "local")
-    assert Kubeconfig.load([str(path)]).current_context == ""
+    merge(local(), path=str(path), set_current="local")
+    assert load([str(path)]).current_context == "local"
+    remove("local", path=str(path))
+    assert load([str(path)]).current_context == ""
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
@@ -293,7 +298,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     write(target, config("mine"))
     link = tmp_path / "link"
     link.symlink_to(target)
-    add_entry(str(link), "local", cluster=CLUSTER, user=USER)
+    merge(local(), path=str(link))
     assert link.is_symlink() and len(read(target)["contexts"]) == 2
 
 
@@ -301,7 +306,7 @@ def test_kubectl_s_lock_is_respected(tmp_path: Path) -> None:
     path = tmp_path / "config"
     (tmp_path / "config.lock").touch()
     with pytest.raises(ConfigError, match=r"config\.lock is there"):
-        add_entry(str(path), "local", cluster=CLUSTER, user=USER)
+        merge(local(), path=str(path))
     assert not path.exists()
 
 
@@ -309,11 +314,11 @@ def test_a_damaged_file_is_not_replaced(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("clusters: [")
     with pytest.raises(ConfigError):
-        add_entry(str(path), "local", cluster=CLUSTER, user=USER)
+        merge(local(), path=str(path))
     assert path.read_text() == "clusters: ["
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["config"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["config"]
 
 
 def test_removing_from_nothing_makes_nothing(tmp_path: Path) -> None:
-    assert remove_entry(str(tmp_path / "config"), "local") is False
+    assert remove("local", path=str(tmp_path / "config")) is False
     assert list(tmp_path.iterdir()) == []
