@@ -18,6 +18,7 @@ from hortator.kube.endpoint import Endpoint, InvalidEndpoint
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
     from typing import Any
 
     from hortator.kube.credentials import Credentials
@@ -336,7 +337,7 @@ def _named(document: Mapping[str, Any], section: str, key: str, path: str) -> di
     return found
 
 
-def merge(document: Mapping[str, Any], *, path: str = "", set_current: str | None = None) -> str:
+def merge(document: Mapping[str, Any], *, path: str = "", set_current: str | None = None) -> Path:
     """Add the clusters, users and contexts of a kubeconfig to another one; return that one's path.
 
     ``path`` is by default the first of :func:`kubeconfig_paths`. The file is made (mode 0600) if need be, and
@@ -365,7 +366,9 @@ def merge(document: Mapping[str, Any], *, path: str = "", set_current: str | Non
             target["current-context"] = set_current
 
     _edit(path, edit)
-    return path
+    from pathlib import Path
+
+    return Path(path)
 
 
 def _is_here(cluster: Mapping[str, Any] | None) -> bool:

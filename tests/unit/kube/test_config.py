@@ -230,7 +230,7 @@ def local(port: int = 1, **more: Any) -> dict[str, Any]:
 
 def test_merging_into_nothing_makes_a_private_file(tmp_path: Path) -> None:
     path = tmp_path / "new/config"
-    assert merge(local(), path=str(path)) == str(path)
+    assert merge(local(), path=str(path)) == path
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     expected = local()
     del expected["current-context"]
@@ -242,7 +242,7 @@ def test_it_goes_to_the_first_file_that_kubectl_reads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", f"{tmp_path}/one:{tmp_path}/two")
-    assert merge(local()) == f"{tmp_path}/one"
+    assert merge(local()) == tmp_path / "one"
     assert load().contexts() == ["local"]
     assert remove("local") is True
 
