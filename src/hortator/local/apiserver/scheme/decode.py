@@ -13,8 +13,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
+from hortator.apimachinery.meta import micro_time, parse_time, rfc3339
 from hortator.apimachinery.quantity import InvalidQuantity
 from hortator.apimachinery.quantity import parse as parse_quantity
 
@@ -103,7 +105,7 @@ class Decoder:
             return self._struct(name, node)
         if kind == "array":
             return self._list(node["items"])
-        return _scalar(node)
+        return _scalar(name, node)
 
     def _map(self, node: dict[str, Any]) -> Convert:
         inner = self._node(node)
@@ -241,13 +243,13 @@ class Decoder:
         return {"boolean": "bool", "number": "float64"}.get(kind, kind or "interface {}")
 
 
-def _scalar(node: dict[str, Any]) -> Convert:
+def _scalar(name: str, node: dict[str, Any]) -> Convert:
     kind, form = node.get("type"), node.get("format")
     if kind == "string":
         if form == "byte":
             return _bytes
         if form == "date-time":
-            return _time
+            return _time(micro_time if name.endswith(".MicroTime") else rfc3339)
         return _string
     if kind == "boolean":
         return _boolean
@@ -316,19 +318,20 @@ def _bytes(value: Any, _: list[bool]) -> Any:
     return value
 
 
-def _time(value: Any, _: list[bool]) -> Any:
-    """Check an RFC 3339 time; it stays as written."""
-    from hortator.apimachinery.meta import parse_time
+def _time(write: Callable[[datetime], str]) -> Convert:
+    """Return a converter of RFC 3339 times, which become UTC in the precision of their type."""
 
-    if not isinstance(value, str):
-        raise _Mismatch
-    try:
-        parse_time(value)
-    except ValueError as error:
-        raise _Mismatch(
-            f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
-        ) from error
-    return value
+    def convert(value: Any, _: list[bool]) -> Any:
+        if not isinstance(value, str):
+            raise _Mismatch
+        try:
+            return write(parse_time(value))
+        except (ValueError, OverflowError) as error:
+            raise _Mismatch(
+                f'parsing time "{value}" as "2006-01-02T15:04:05Z07:00": cannot parse "{value}" as "2006"'
+            ) from error
+
+    return convert
 
 
 def _json_kind(value: Any) -> str:

@@ -43,6 +43,23 @@ def test_quantities_become_canonical(text: Any, canonical: str) -> None:
     assert decode({"spec": {"overhead": {"cpu": text}}}) == {"spec": {"overhead": {"cpu": canonical}}}
 
 
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("2026-03-01T12:00:00Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00.9Z", "2026-03-01T12:00:00Z"),
+        ("2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z"),
+    ],
+)
+def test_times_become_utc_in_whole_seconds(text: str, canonical: str) -> None:
+    assert decode({"status": {"startTime": text}}) == {"status": {"startTime": canonical}}
+
+
+def test_times_of_leases_keep_microseconds() -> None:
+    lease = decode({"spec": {"renewTime": "2026-03-01T12:00:00.5+01:00"}}, "io.k8s.api.coordination.v1.Lease")
+    assert lease == {"spec": {"renewTime": "2026-03-01T11:00:00.500000Z"}}
+
+
 def test_the_body_is_not_changed() -> None:
     body = {"spec": {"hostNetwork": False, "containers": [{"name": "a", "args": []}]}}
     decode(body)
