@@ -267,7 +267,10 @@ def _kill(pid: int, number: int) -> bool:
 
 def main(arguments: list[str]) -> None:
     """Entry point."""
+    term = {signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, term)  # until there is something to stop
     collector = Collector(os.environ["HORT_RUN_DIR"])
     signal.signal(signal.SIGTERM, lambda *_: collector.stop())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, term)
     collector.run()

@@ -11,6 +11,7 @@ that fits is ``mpi.py``'s.
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 
 from hortator.jobs.elf import Elf, Libraries, read_elf
 
@@ -194,7 +195,7 @@ def _of_python(
 def _mentions_mpi4py(arguments: list[str]) -> bool:
     """Tell whether Python's arguments, or the script that they name, speak of mpi4py."""
     script = next((word for word in arguments if not word.startswith("-")), None)
-    for flag, word in zip(arguments, arguments[1:], strict=False):
+    for flag, word in pairwise(arguments):
         if flag == script:
             break
         if flag in ("-m", "-c"):
