@@ -27,6 +27,7 @@ from hortator.cli.places import LocalPlaces, private_dir, write_private
 
 if TYPE_CHECKING:
     from hortator.cli.up import Options
+    from hortator.kube.client import Client
     from hortator.local.node.zygote import Zygote
 
 __all__ = ["serve"]
@@ -172,21 +173,26 @@ async def _running(
         client = Client(InProcess(server.handle, token=token), user_agent="hort-up")
         ending.push_async_callback(client.close)
         await client.apply(CRDS, crd(), field_manager="hort", force=True)
-        recorder = Recorder(client, "hort")
+        recorders = {
+            name: Recorder(client, name)
+            for name in ("hort-controllers", "default-scheduler", COMPONENT, "hort-node")
+        }
         manager = Manager(client)
-        build_controllers(manager, recorder=recorder, data_dir=places.data, root_ca=authority)
-        build_scheduler(manager, recorder=Recorder(client, "default-scheduler"))
+        build_controllers(
+            manager, recorder=recorders["hort-controllers"], data_dir=places.data, root_ca=authority
+        )
+        build_scheduler(manager, recorder=recorders["default-scheduler"])
         settings = Settings(
             launch_mode="exec",
             exec_agent=agent_command(),
             launcher_env=local_machine_env(root=os.getuid() == 0),
         )
-        build_mpijob(manager, recorder=Recorder(client, COMPONENT), settings=settings)
+        build_mpijob(manager, recorder=recorders[COMPONENT], settings=settings)
         cpus, gpus = machine.cpus(), machine.gpus()
         host = Host(
             manager,
             zygote=zygote,
-            recorder=Recorder(client, "hort-node"),
+            recorder=recorders["hort-node"],
             data_dir=places.data,
             run_dir=places.run,
             api_socket=places.socket,
@@ -200,9 +206,13 @@ async def _running(
         }
         if options.gpus or (options.gpus is None and gpus):
             capacity["nvidia.com/gpu"] = str(options.gpus if options.gpus is not None else gpus)
-        for number in range(options.nodes):
-            NodeAgent(host, name=f"node-{number + 1}" if options.nodes > 1 else "local", capacity=capacity)
+        names = [f"node-{number + 1}" for number in range(options.nodes)] if options.nodes > 1 else ["local"]
+        for name in names:
+            NodeAgent(host, name=name, capacity=capacity)
+        await _forget_nodes(client, names)
 
+        for recorder in recorders.values():
+            ending.push_async_callback(recorder.close)
         work = asyncio.create_task(manager.run(), name="cluster")
         ending.push_async_callback(_ended, work)
         await manager.started.wait()
@@ -219,6 +229,15 @@ async def _running(
             },
             work,
         )
+
+
+async def _forget_nodes(client: Client, names: list[str]) -> None:
+    """Delete the nodes of an earlier start that this one does not declare, before anything is scheduled there."""
+    from hortator.kube.resources import NODES
+
+    for node in await client.all(NODES):
+        if node["metadata"]["name"] not in names:
+            await client.delete(NODES, node["metadata"]["name"])
 
 
 async def _ended(work: asyncio.Task[None]) -> None:
