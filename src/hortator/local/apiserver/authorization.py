@@ -204,11 +204,9 @@ class Authorizer:
     def reason(self, user: User, wanted: Attributes) -> str:
         """Return which binding gives a right, in upstream's words."""
         for binding in self._compiled():
-            if (not binding.namespace or binding.namespace == wanted.namespace) and _is_subject(
-                user, binding
-            ):
-                if any(rule.allows(wanted) for rule in binding.rules):
-                    return f"RBAC: allowed by {binding.description}"
+            here = not binding.namespace or binding.namespace == wanted.namespace
+            if here and _is_subject(user, binding) and any(rule.allows(wanted) for rule in binding.rules):
+                return f"RBAC: allowed by {binding.description}"
         return ""
 
     def rules(self, user: User, namespace: str) -> Iterable[Rule]:

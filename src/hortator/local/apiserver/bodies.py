@@ -162,6 +162,15 @@ def duplicate_keys(body: bytes) -> list[str]:
     return duplicates.found
 
 
+def _load_protobuf(body: bytes, decode_envelope: Callable[[bytes], dict[str, Any]]) -> Any:
+    from hortator.local.apiserver.protobuf import ProtobufError
+
+    try:
+        return decode_envelope(body)
+    except ProtobufError as error:
+        raise StatusError.bad_request(f"the body of the request is not valid protobuf: {error}") from error
+
+
 def _load_yaml(body: bytes) -> Any:
     from hortator.apimachinery import yaml
 
@@ -194,7 +203,7 @@ async def decode(
     elif kind in ("application/yaml", "application/x-yaml", "text/yaml"):
         loader = _load_yaml
     elif kind == "application/vnd.kubernetes.protobuf" and protobuf is not None:
-        loader = protobuf
+        loader = functools.partial(_load_protobuf, decode_envelope=protobuf)
     else:
         readable = _READABLE if protobuf is not None else _READABLE[:2]
         raise StatusError.unsupported_media_type(readable)

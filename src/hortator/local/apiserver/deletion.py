@@ -115,10 +115,10 @@ def plan(served: Served, obj: Object, options: DeleteOptions, *, now: datetime) 
     if before:
         current = metadata.get("deletionGracePeriodSeconds") or 0
         if current == 0 or grace >= current:
-            if finalizers != (metadata.get("finalizers") or []):
-                return Step(_with(obj, metadata, finalizers))
             if current == 0 and not finalizers:
                 return Step(obj, remove=True)
+            if finalizers != (metadata.get("finalizers") or []):
+                return Step(_with(obj, metadata, finalizers))
             return Step(None)
         earlier = parse_time(before) - timedelta(seconds=current) + timedelta(seconds=grace)
         metadata["deletionTimestamp"] = rfc3339(earlier)

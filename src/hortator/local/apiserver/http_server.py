@@ -177,6 +177,7 @@ class HttpServer:
         """Close the listeners and every connection."""
         for server in self._servers:
             server.close()
+        self._web.pre_shutdown()  # connections that are idle close now, the others get a moment
         await self._web.shutdown(2.0)
         for server in self._servers:
             await server.wait_closed()

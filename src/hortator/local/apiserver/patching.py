@@ -123,7 +123,7 @@ async def _apply(registry: Registry, call: Call, *, subresource: str, force: boo
         if call.field_validation == "Warn":
             call.warnings.extend(objects.warn_of_unknown(unknown, ()))
     metadata = applied["metadata"]
-    if "managedFields" in metadata:
+    if "managedFields" in (body.get("metadata") or {}):
         raise StatusError.bad_request("metadata.managedFields must be nil")
     if metadata.get("name", call.info.name) != call.info.name:
         raise StatusError.bad_request(

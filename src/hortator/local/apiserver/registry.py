@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from hortator.apimachinery import fielderrors
@@ -220,7 +221,10 @@ class Registry:
         self._same_object(call, key.name, new, old)
         new = objects.begin_update(new, old)
         status = subresource == "status"
-        prepare = strategy.prepare_status if status else strategy.prepare_update
+        prepare, validate = strategy.prepare_update, strategy.validate_update
+        if subresource:
+            prepare = partial(strategy.prepare_subresource, subresource)
+            validate = partial(strategy.validate_subresource, subresource)
         new = prepare(strategy.default(new), old)
         attempt = Attempt(
             UPDATE,
@@ -240,9 +244,7 @@ class Registry:
             new = prepare(objects.begin_update(strategy.default(admitted), old), old)
         metadata = {**new["metadata"], "resourceVersion": old["metadata"]["resourceVersion"]}
         new = {**new, "metadata": metadata}
-        self._refuse(
-            served, new, (strategy.validate_status if status else strategy.validate_update)(new, old)
-        )
+        self._refuse(served, new, validate(new, old))
         attempt.obj = new
         try:
             await self.admission.validate(attempt)

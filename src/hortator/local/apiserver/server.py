@@ -91,14 +91,18 @@ class ApiServer:
         journal = Journal(self._journal_path) if self._journal_path is not None else None
         self.catalog = Catalog(load_scheme(), self._strategy)
         self.storage = Storage(journal)
-        self.storage.load(self._describe)
+        try:
+            self.storage.load(self._describe)
+        except JournalError:
+            self.storage.close()
+            raise
         self._definitions = Definitions(self.catalog, self.storage)
         self._definitions.begin()
         self.tokens = Tokens(self._signing_key, self.storage, self._now)
         self.authorizer = Authorizer(self.storage)
         self._authenticator = Authenticator(self._owner_token, self.tokens)
         self._webhook_client = WebhookClient()
-        self._quotas = Quotas(self.storage, self._now)
+        self.quotas = Quotas(self.storage, self._now)
         self.registry = Registry(self.storage, self.catalog, self._admission(), self.authorizer)
         self._documents = Documents(self.catalog, kubernetes=KUBERNETES)
         pods = Pods(self.registry, self._connector, self.authorizer)
@@ -114,7 +118,7 @@ class ApiServer:
         self._resources = Resources(self.registry, subresources)
         await bootstrap(self.storage, self.catalog, self._now())
         cleanup = CrdCleanup(self.storage, self.catalog, self.registry, self._now)
-        for work in (self._quotas.run(), cleanup.run()):
+        for work in (self.quotas.run(), cleanup.run()):
             self._tasks.append(asyncio.create_task(work))
         self._started = True
 
@@ -143,7 +147,7 @@ class ApiServer:
                 MutatingWebhooks(self.storage, self.catalog, self._webhook_client),
                 Escalation(self.authorizer),
                 ValidatingWebhooks(self.storage, self.catalog, self._webhook_client),
-                self._quotas,
+                self.quotas,
             )
         )
 

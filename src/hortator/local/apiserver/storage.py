@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from .journal import Journal, JournalError, Row
+from .journal import Journal, JournalDamaged, JournalError, Row
 
 __all__ = [
     "ADDED",
@@ -269,26 +269,25 @@ class Storage:
         for row in self._journal.rows():
             if row.data is None:
                 continue
-            obj = _decode(row.data)
-            metadata = obj["metadata"]
+            try:
+                obj = _decode(row.data)
+                metadata, api_version = obj["metadata"], obj["apiVersion"]
+            except (msgspec.DecodeError, KeyError, TypeError) as error:
+                where = f"{row.resource} {row.namespace}/{row.name} cannot be read: {error}"
+                raise JournalDamaged(self._journal.path, where) from error
             self.collection(row.resource).load(
                 Item(
                     row.namespace,
                     row.name,
                     uid=metadata.get("uid", ""),
                     revision=row.revision,
-                    api_version=obj["apiVersion"],
+                    api_version=api_version,
                     labels=metadata.get("labels") or {},
                     fields=describe(row.resource, obj),
                     data=row.data,
                 )
             )
         self._journal.start()
-
-    def journal_rows(self, resource: str) -> Iterator[Row]:
-        """Yield the journal's rows of one resource. Only before :meth:`load`."""
-        if self._journal is not None:
-            yield from (row for row in self._journal.rows() if row.resource == resource)
 
     @staticmethod
     def preview(key: Key, obj: dict[str, Any], *, fields: Mapping[str, str]) -> Item:
@@ -391,8 +390,3 @@ class Storage:
     def _apply(self, collection: Collection, event: Event) -> None:
         self.revision = event.revision
         collection.apply(event)
-
-
-def total_bytes(items: Sequence[Item]) -> int:
-    """Return the size of the objects' encodings together."""
-    return sum(len(item.data) for item in items)

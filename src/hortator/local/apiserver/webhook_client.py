@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import io
 import ssl
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -54,7 +55,7 @@ class WebhookClient:
                 asyncio.timeout(seconds),
                 self._session.post(
                     url,
-                    data=msgspec.json.encode(body),
+                    data=io.BytesIO(msgspec.json.encode(body)),
                     headers={"content-type": "application/json", "accept": "application/json"},
                     params={"timeout": f"{seconds:g}s"},
                     ssl=context,

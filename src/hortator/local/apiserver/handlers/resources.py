@@ -32,6 +32,9 @@ _ACTIONS = {
 }
 _RETURNED = frozenset(("/pods", "/services", "/namespaces", "/serviceaccounts", "/persistentvolumeclaims",
                        "/persistentvolumes", "/resourcequotas", "/podtemplates"))  # fmt: skip
+_ON_OBJECT = frozenset(("get", "update", "patch", "delete"))
+#: Verbs that a path with a name in it never means; the name is one that a selector asks for.
+_ON_COLLECTION = frozenset(("list", "watch", "deletecollection"))
 _COLLECTION_WORKERS = 16
 
 
@@ -48,7 +51,9 @@ class Resources:
         verb, served = call.info.verb, call.served
         if call.info.subresource:
             return await self._subresource(call)
-        if verb not in served.kind.verbs or (verb == "create" and call.info.name):
+        named = bool(call.info.name)
+        fits = verb in _ON_COLLECTION or (named if verb in _ON_OBJECT else not named)
+        if verb not in served.kind.verbs or not fits:
             raise StatusError.method_not_allowed(served.plural, served.group, _ACTIONS.get(verb, verb))
         if verb == "get":
             return self._get(call)
