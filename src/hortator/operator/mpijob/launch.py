@@ -38,6 +38,8 @@ HOSTFILE = "hostfile"
 DISCOVER_HOSTS = "discover_hosts.sh"
 HYDRA_HOSTFILE = "hostfile.hydra"
 REMOTE_SHELL = "remote_shell.sh"
+#: Where pods find the token of their account.
+ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 #: Where exec mode mounts a directory that is private to the pod.
 RUN_DIR = "/run/hortator"
 
@@ -63,7 +65,11 @@ def launcher_env(job: MPIJob, settings: Settings) -> Pairs:
 def worker_env(settings: Settings) -> Pairs:
     """Return the variables that a worker's first container gets unless it sets them itself."""
     role = (("K_MPI_JOB_ROLE", "worker"),)
-    return role + _session_directory() if settings.launch_mode == "exec" else role
+    if settings.launch_mode == "ssh":
+        return role
+    # Not in the launcher: Open MPI 4 hands its own on to the daemons, and two that share one on one host disturb each other
+    # (without sandboxes all pods are one host). Its mpirun keeps to /tmp, under the launcher's name.
+    return (*role, *_session_directory(), ("OMPI_MCA_orte_tmpdir_base", RUN_DIR))
 
 
 def merge_env(user: Sequence[Mapping[str, Any]], ours: Iterable[tuple[str, str]]) -> list[Mapping[str, Any]]:
@@ -107,13 +113,12 @@ def _exec_mode(job: MPIJob) -> Pairs:
     Only the job that names MPICH or Intel gets no Open MPI variables: its hostfile is not in Open MPI's form.
     """
     agent = f"{CONFIG_DIR}/{REMOTE_SHELL}"
-    if job.implementation == OPEN_MPI:
-        return (
-            *_open_mpi_by_agent(job, agent),
-            *_hydra_by_agent(job, agent, HYDRA_HOSTFILE),
-            *_session_directory(),
-        )
-    return (*_hydra_by_agent(job, agent, HOSTFILE), *_session_directory())
+    # In the environment because nodes without sandboxes move mounts, and replace their paths there.
+    account = (("HORT_SERVICE_ACCOUNT_DIR", ACCOUNT_DIR),)
+    ours = (*account, *_session_directory())
+    if job.implementation != OPEN_MPI:
+        return (*_hydra_by_agent(job, agent, HOSTFILE), *ours)
+    return (*_open_mpi_by_agent(job, agent), *_hydra_by_agent(job, agent, HYDRA_HOSTFILE), *ours)
 
 
 def _open_mpi_by_agent(job: MPIJob, agent: str) -> Pairs:
@@ -151,7 +156,6 @@ def _session_directory() -> Pairs:
     return (
         ("HORT_RUN_DIR", RUN_DIR),
         ("PRTE_MCA_prte_tmpdir_base", RUN_DIR),
-        ("OMPI_MCA_orte_tmpdir_base", RUN_DIR),
     )
 
 
