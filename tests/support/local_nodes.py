@@ -62,14 +62,15 @@ class LocalCluster:
 
     async def gone(self, name: str) -> None:
         """Wait until a pod has been removed."""
-        async with contextlib.aclosing(
-            self.client.watch(PODS, namespace="default", fields=f"metadata.name={name}", resource_version="0")
-        ) as events:
-            if self.host.pods.get("default", name) is None:
-                return
-            async for event in events:
-                if event.type == "DELETED":
-                    return
+        removed = asyncio.Event()
+
+        def changed(kind: str, obj: Mapping[str, Any], _: object) -> None:
+            if kind == "deleted" and obj["metadata"]["name"] == name:
+                removed.set()
+
+        self.host.pods.on_change(changed)
+        if self.host.pods.get("default", name) is not None:
+            await removed.wait()
 
     async def log(self, name: str, **options: Any) -> bytes:
         return b"".join([chunk async for chunk in self.client.logs("default", name, **options)])

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hortator.kube.resources import PODS
-from support.local_nodes import LocalCluster, ended, local_cluster, pod, running
+from hortator.local.streams import LogOptions
+from support.local_nodes import LocalCluster, ended, existing_paths, local_cluster, pod, running
 
 STARTED = "2026-01-01T00:00:00Z"
 
@@ -88,3 +89,18 @@ async def test_folders_of_pods_that_are_no_more_are_removed(tmp_path: Path) -> N
     async with local_cluster(tmp_path) as cluster:
         await cluster.host.ready.wait()
         assert list((tmp_path / "data" / "pods").iterdir()) == []
+
+
+async def test_a_deleted_pods_folders_go_when_nobody_reads_its_log_any_more(tmp_path: Path) -> None:
+    async with local_cluster(tmp_path) as cluster:
+        done = await cluster.run(pod("p", "echo one; echo two"))
+        folder = tmp_path / "data" / "pods" / done["metadata"]["uid"]
+        node = cluster.host.agents["local"]
+        reader = node.logs(done, LogOptions(container="main"))
+        assert await anext(reader) == b"one\ntwo\n"
+        await cluster.client.delete(PODS, "p", namespace="default")
+        await cluster.gone("p")
+        assert existing_paths(str(folder)) != []
+        assert [chunk async for chunk in reader] == []
+        await node.settled()
+        assert existing_paths(str(folder)) == []

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import os
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from hortator.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from hortator.kube.resources import LEASES, NODES, PODS
 from hortator.local.streams import ContainerNotFound, LogOptions, NotRunning
 
-from .container import ContainerProcess, LaunchFailed, read_log
+from .container import ContainerProcess, LaunchFailed, log_end, read_log
 from .host import Host
 from .logs import segments
 from .resources import pod_containers
@@ -63,6 +64,8 @@ class NodeAgent:
         self._workers: dict[str, tuple[PodWorker, asyncio.Task[None]]] = {}
         self._removals: set[asyncio.Task[None]] = set()
         self._closing = False
+        self._readers: Counter[str] = Counter()
+        self._doomed: set[str] = set()
         host.agents[name] = self
 
     # -- pods ----------------------------------------------------------------------------------------------------
@@ -74,6 +77,8 @@ class NodeAgent:
         if kind == "deleted":
             if known is not None:
                 known[0].vanish()
+            else:
+                self._forget(uid)
             return
         if known is not None:
             known[0].update(pod)
@@ -82,9 +87,7 @@ class NodeAgent:
             return
         if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
             if pod["metadata"].get("deletionTimestamp"):
-                task = asyncio.create_task(self._remove(pod), name=f"remove pod {uid}")
-                self._removals.add(task)
-                task.add_done_callback(self._removals.discard)
+                self._later(self._remove(pod))
             return
         worker = PodWorker(self._host, {"name": self.name, "allocatable": self._capacity}, pod)
         task = asyncio.create_task(worker.run(), name=f"pod {pod['metadata']['name']}")
@@ -98,8 +101,31 @@ class NodeAgent:
             _log.error("pod %s/%s: %r", metadata.get("namespace"), metadata["name"], error, exc_info=error)
         # It may have begun to be deleted while the worker was finishing.
         current = self._host.pods.get(worker.pod["metadata"].get("namespace"), worker.pod["metadata"]["name"])
-        if current is not None and current["metadata"]["uid"] == uid and not self._closing:
+        if self._closing:
+            return
+        if current is not None and current["metadata"]["uid"] == uid:
             self.pod_changed("modified", current)
+        else:
+            self._forget(uid)
+
+    def _forget(self, uid: str) -> None:
+        """Remove the folders of a pod that is no more, once nobody reads its logs."""
+        if self._readers[uid] == 0 and not self._closing:
+            self._readers.pop(uid)
+            self._doomed.discard(uid)
+            self._later(asyncio.to_thread(self._host.remove_folders, uid))
+        else:
+            self._doomed.add(uid)
+
+    async def settled(self) -> None:
+        """Wait until what is left of removed pods has gone too."""
+        await asyncio.gather(*(task for worker, task in self._workers.values() if worker.gone))
+        await asyncio.gather(*self._removals)
+
+    def _later(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
 
     async def _remove(self, pod: Mapping[str, Any]) -> None:
         metadata = pod["metadata"]
@@ -269,9 +295,16 @@ class NodeAgent:
         folder = top / str(runs[-1])
         if process is not None and process.directory != folder:
             process = None
-        async with contextlib.aclosing(read_log(folder, options, process)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        uid = metadata["uid"]
+        self._readers[uid] += 1
+        try:
+            async with contextlib.aclosing(read_log(folder, options, process)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            self._readers[uid] -= 1
+            if uid in self._doomed:
+                self._forget(uid)
 
     async def exec(
         self, pod: dict[str, Any], container: str, command: list[str], *, stdin: bool, tty: bool
@@ -291,9 +324,11 @@ class NodeAgent:
         process = self._running(pod, container)
         spec = _container_spec(pod, container)
 
+        begin = log_end(process.directory)
+
         def log(stream: str) -> AsyncGenerator[bytes, None]:
-            options = LogOptions(container=container, follow=True, tail_lines=0, stream=stream)
-            return read_log(process.directory, options, process)
+            options = LogOptions(container=container, follow=True, stream=stream)
+            return read_log(process.directory, options, process, begin=begin)
 
         return AttachSession(
             process,

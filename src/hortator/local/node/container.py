@@ -25,7 +25,7 @@ from .pump import segment_name
 from .sessions import ProcessSession
 from .zygote import Zygote
 
-__all__ = ["ContainerProcess", "Exit", "LaunchFailed", "read_log", "set_window"]
+__all__ = ["ContainerProcess", "Exit", "LaunchFailed", "log_end", "read_log", "set_window"]
 
 #: Seconds after which the held-back beginning of a line is shown to a follower all the same.
 _HOLD = 0.25
@@ -365,9 +365,15 @@ _reader_numbers = iter(range(1, 1 << 62))
 
 
 async def read_log(
-    directory: Path, options: LogOptions, live: ContainerProcess | None
+    directory: Path,
+    options: LogOptions,
+    live: ContainerProcess | None,
+    *,
+    begin: tuple[int, int] | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """Yield a container's log. ``live`` is the container if it still runs: what its reader has not had is kept.
+
+    ``begin`` is a place that :func:`log_end` returned.
 
     Reading is inline because the pages are nearly always in memory; what is not asked for is not read.
     """
@@ -380,13 +386,13 @@ async def read_log(
     try:
         if live is not None:
             await live.pin(reader_number, 0, answer=True)
-        start: tuple[int, int, int] | None = None
+        start: tuple[int, int, int] | None = (*begin, 0) if begin is not None else None
         numbers = segments(directory)
         if not numbers:
             return
-        if options.tail_lines is not None:
+        if options.tail_lines is not None and start is None:
             if options.tail_lines == 0:
-                start = (numbers[-1], _size(directory, numbers[-1]), 0)
+                start = (*log_end(directory), 0)
             else:
                 start = await asyncio.to_thread(last_lines_start, directory, options.tail_lines, streams)
         number, offset, skip = start or (numbers[0], 0, 0)
@@ -440,9 +446,11 @@ async def read_log(
             await live.unpin(reader_number)
 
 
-def _size(directory: Path, number: int) -> int:
+def log_end(directory: Path) -> tuple[int, int]:
+    """Return the present end of a log that has begun, as a place to read from."""
+    number = segments(directory)[-1]
     with (directory / segment_name(number)).open("rb") as file:
-        return whole_end(file.fileno())
+        return number, whole_end(file.fileno())
 
 
 def _settle(future: asyncio.Future[None]) -> None:

@@ -189,6 +189,11 @@ class Host:
                 if folder.name not in live:
                     shutil.rmtree(folder, ignore_errors=True)
 
+    def remove_folders(self, uid: str) -> None:
+        """Remove everything that was kept for a pod. Blocks: to be called in a thread."""
+        for folder in self.places.of(uid):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _pod_changed(self, kind: str, pod: dict[str, Any], old: dict[str, Any] | None) -> None:
         names = {(each["spec"].get("nodeName") or "") for each in (pod, old) if each is not None}
         for name in names:

@@ -169,9 +169,18 @@ class AttachSession:
         self._container = container
         self._log = log
         self._stdin = stdin
-        self._tty = tty
         self._stdin_once = stdin_once
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(16)
+        streams = [(STDOUT, "Stdout")] if tty else [(STDOUT, "Stdout"), (STDERR, "Stderr")]
+        self._tasks = {asyncio.create_task(self._follow(stream, name)) for stream, name in streams}
+
+    async def _follow(self, stream: int, name: str) -> None:
+        try:
+            async with contextlib.aclosing(self._log(name)) as chunks:
+                async for chunk in chunks:
+                    await self._queue.put((stream, chunk))
+        finally:
+            await self._queue.put(None)
 
     async def write(self, data: bytes) -> None:
         """Write to the program's standard input."""
@@ -188,22 +197,10 @@ class AttachSession:
         self._container.resize(columns, rows)
 
     async def output(self) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield what it writes from now on until it ends."""
-        queue: asyncio.Queue[tuple[int, bytes] | None] = asyncio.Queue(16)
-
-        async def follow(stream: int, name: str) -> None:
-            try:
-                async with contextlib.aclosing(self._log(name)) as chunks:
-                    async for chunk in chunks:
-                        await queue.put((stream, chunk))
-            finally:
-                await queue.put(None)
-
-        names = [(STDOUT, "Stdout")] if self._tty else [(STDOUT, "Stdout"), (STDERR, "Stderr")]
-        self._tasks = {asyncio.create_task(follow(stream, name)) for stream, name in names}
-        left = len(names)
+        """Yield what it writes since the session began, until it ends."""
+        left = len(self._tasks)
         while left:
-            item = await queue.get()
+            item = await self._queue.get()
             if item is None:
                 left -= 1
             else:
@@ -217,8 +214,11 @@ class AttachSession:
         """Let go; the container goes on."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks = set()
+        # A full queue must not hold the readers, who put their last word into it.
+        while not all(task.done() for task in self._tasks):
+            while not self._queue.empty():
+                self._queue.get_nowait()
+            await asyncio.wait(self._tasks, timeout=0.01)
 
 
 class PortSession:

@@ -67,7 +67,7 @@ class PodWorker:
         self._prepare_due = 0.0
         self._prepare_delay = _RETRY_FIRST
         self._told: set[str] = set()
-        self._gone = False
+        self.gone = False
         self.ending = ""
         self.hurry: float | None = None  # grace that was shortened after a stop had begun
         self._start_time = datetime.now(UTC)
@@ -96,7 +96,7 @@ class PodWorker:
 
     def vanish(self) -> None:
         """The object has been removed by somebody else: end everything now."""
-        self._gone = True
+        self.gone = True
         self.hurry = 0.0
         for run in self.runs.values():
             run.shorten(0.0)
@@ -131,7 +131,7 @@ class PodWorker:
                 self.changed.clear()
                 wake: list[float] = []
                 seen = self._observe()
-                if self._gone and not any(
+                if self.gone and not any(
                     state.alive for state in (*seen.containers.values(), *seen.ephemeral.values())
                 ):
                     return
@@ -141,7 +141,7 @@ class PodWorker:
                     and not plan.over
                     and not plan.failure
                     and not self._deleting
-                    and not self._gone
+                    and not self.gone
                 ):
                     wake += await self._prepare()
                     seen = self._observe()
@@ -150,11 +150,11 @@ class PodWorker:
                     wake += await self._refresh()
                 remove = self._act(plan)
                 seen = self._observe()
-                if not self._gone:
+                if not self.gone:
                     wake += await self._write_status(seen, make_plan(seen) if plan.actions else plan)
                 if remove and await self._remove():
                     return
-                if plan.over and not self._deleting and not self._gone:
+                if plan.over and not self._deleting and not self.gone:
                     self._release()
                     if not wake:
                         return
@@ -171,7 +171,7 @@ class PodWorker:
     def _observe(self) -> Observed:
         return Observed(
             pod=self.pod
-            if not self._gone
+            if not self.gone
             else {**self.pod, "metadata": {**self.pod["metadata"], "deletionTimestamp": "-"}},
             containers=dict(self.containers),
             prepared=self._prepared,
@@ -371,6 +371,8 @@ class PodWorker:
     async def _remove(self) -> bool:
         """Remove the object for good; return whether the pod is done with."""
         namespace, name = self._key
+        # As upstream: the object is the last to go.
+        await asyncio.to_thread(self.volumes.remove)
         try:
             await self._host.client.delete(PODS, name, namespace=namespace, grace_seconds=0, uid=self.uid)
         except (NotFound, Conflict):
