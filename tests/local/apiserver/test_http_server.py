@@ -75,7 +75,7 @@ async def test_a_watch_is_streamed_and_forgotten_when_the_client_goes(front: Fro
         assert len(collection.readers) == before + 1
         response.close()
     async with asyncio.timeout(5):
-        while len(collection.readers) > before:
+        while len(collection.readers) > before:  # noqa: ASYNC110 - nothing tells when a socket was noticed
             await asyncio.sleep(0.01)
 
 
@@ -180,13 +180,15 @@ async def test_conversations_are_websockets(tmp_path: Path) -> None:
         return Response(101, subprotocol="p2", converse=converse)
 
     server, path = await listening(tmp_path, handler)
-    async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
-        async with session.ws_connect("http://local/x", protocols=("p1", "p2")) as ws:
-            assert ws.protocol == "p2"
-            await ws.send_bytes(b"a" * 100_000)
-            assert await ws.receive_bytes() == b"A" * 100_000
-            await ws.send_str("text")
-            assert await ws.receive_bytes() == b"TEXT"
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+        session.ws_connect("http://local/x", protocols=("p1", "p2")) as ws,
+    ):
+        assert ws.protocol == "p2"
+        await ws.send_bytes(b"a" * 100_000)
+        assert await ws.receive_bytes() == b"A" * 100_000
+        await ws.send_str("text")
+        assert await ws.receive_bytes() == b"TEXT"
     await server.stop()
 
 

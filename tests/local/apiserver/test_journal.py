@@ -55,7 +55,7 @@ async def test_a_watch_from_before_the_restart_is_told_to_start_again(tmp_path: 
         assert (await api("GET", MAPS, watch="true", resourceVersion=version)).status == 410
         again = (await api.get(MAPS))["metadata"]["resourceVersion"]
         assert int(again) > int(version)
-        (await api.raw("GET", MAPS, watch="true", resourceVersion=again)).stream
+        assert (await api.raw("GET", MAPS, watch="true", resourceVersion=again)).status == 200
 
 
 async def test_writes_at_the_same_time_all_arrive(tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from typing import Protocol
 
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request
-
-from .context import User
+from hortator.local.apiserver.context import User
 
 __all__ = ["Authenticator", "TokenVerifier"]
 

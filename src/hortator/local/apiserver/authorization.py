@@ -13,10 +13,9 @@ from typing import Any
 from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.selectors import LabelSelector
 from hortator.apimachinery.status import StatusError
-
-from .authentication import MASTERS
-from .context import User
-from .storage import Event, Storage
+from hortator.local.apiserver.authentication import MASTERS
+from hortator.local.apiserver.context import User
+from hortator.local.apiserver.storage import Event, Storage
 
 __all__ = ["Attributes", "Authorizer", "Rule", "covers", "rules_of"]
 

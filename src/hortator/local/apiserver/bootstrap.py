@@ -11,10 +11,9 @@ from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery.meta import rfc3339
-
-from .authorization import CLUSTER_BINDINGS, CLUSTER_ROLES
-from .catalog import Catalog
-from .storage import Key, Storage
+from hortator.local.apiserver.authorization import CLUSTER_BINDINGS, CLUSTER_ROLES
+from hortator.local.apiserver.catalog import Catalog
+from hortator.local.apiserver.storage import Key, Storage
 
 __all__ = ["bootstrap"]
 

@@ -10,10 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hortator.local.apiserver import conversion
 from hortator.local.apiserver.scheme import Kind, Scheme
 from hortator.local.apiserver.strategies.base import Strategy
-
-from . import conversion
 
 if TYPE_CHECKING:
     from hortator.apimachinery.schema import Schema

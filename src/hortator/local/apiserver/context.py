@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request
-
-from .catalog import Served
-from .requests import RequestInfo
+from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.requests import RequestInfo
 
 __all__ = ["Call", "User"]
 
@@ -36,6 +35,8 @@ class Call:
     info: RequestInfo
     user: User
     served: Served
+    #: The server's clock; :attr:`now` is what it said when the request came.
+    clock: Callable[[], datetime]
     now: datetime
     #: Sentences for the ``Warning`` headers of the answer.
     warnings: list[str] = field(default_factory=list)

@@ -10,13 +10,12 @@ from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery.status import StatusError
-
-from .catalog import Catalog
-from .crds import CLEANUP_FINALIZER, CRDS
-from .deletion import DeleteOptions
-from .journal import JournalError
-from .registry import Registry
-from .storage import Event, Key, Stale, Storage
+from hortator.local.apiserver.catalog import Catalog
+from hortator.local.apiserver.crds import CLEANUP_FINALIZER, CRDS
+from hortator.local.apiserver.deletion import DeleteOptions
+from hortator.local.apiserver.journal import JournalError
+from hortator.local.apiserver.registry import Registry
+from hortator.local.apiserver.storage import Event, Key, Stale, Storage
 
 __all__ = ["CrdCleanup"]
 

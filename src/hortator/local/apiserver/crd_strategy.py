@@ -13,11 +13,10 @@ from typing import Any
 from hortator.apimachinery import fielderrors, names
 from hortator.apimachinery.fielderrors import FieldError, Path
 from hortator.apimachinery.meta import name_of, rfc3339
+from hortator.local.apiserver.crds import CLEANUP_FINALIZER
+from hortator.local.apiserver.jsonpath import InvalidPath, compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.strategies.base import NAME, Column, Strategy
-
-from .crds import CLEANUP_FINALIZER
-from .jsonpath import InvalidPath, compile_path, simple_path
 
 __all__ = ["CrdStrategy"]
 

@@ -15,14 +15,13 @@ from typing import Any
 from hortator.apimachinery.fielderrors import FieldError
 from hortator.apimachinery.meta import name_of
 from hortator.apimachinery.schema import Schema, compile_schema
+from hortator.local.apiserver.catalog import Catalog, Served
+from hortator.local.apiserver.jsonpath import compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.scheme.kinds import Subresource
+from hortator.local.apiserver.storage import DELETED, Event, Storage
 from hortator.local.apiserver.strategies.ages import age
 from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Strategy
-
-from .catalog import Catalog, Served
-from .jsonpath import compile_path, simple_path
-from .storage import DELETED, Event, Storage
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CustomStrategy", "Definitions", "is_established", "served_by"]
 

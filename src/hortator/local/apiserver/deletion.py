@@ -13,8 +13,7 @@ from typing import Any
 
 from hortator.apimachinery.meta import parse_time, rfc3339
 from hortator.apimachinery.status import StatusError
-
-from .catalog import Served
+from hortator.local.apiserver.catalog import Served
 
 __all__ = ["DeleteOptions", "Step", "is_finished", "plan"]
 

@@ -20,8 +20,7 @@ from urllib.parse import parse_qsl, unquote
 from aiohttp import WSMsgType, web
 
 from hortator.kube.http import Duplex, Handler, Request, Response
-
-from .bodies import MAX_BODY
+from hortator.local.apiserver.bodies import MAX_BODY
 
 __all__ = ["AddressInUse", "HttpServer", "RawStream"]
 

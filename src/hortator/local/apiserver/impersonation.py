@@ -6,10 +6,9 @@ from urllib.parse import unquote
 
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request
-
-from .authentication import AUTHENTICATED
-from .authorization import Attributes, Authorizer
-from .context import User
+from hortator.local.apiserver.authentication import AUTHENTICATED
+from hortator.local.apiserver.authorization import Attributes, Authorizer
+from hortator.local.apiserver.context import User
 
 __all__ = ["impersonated"]
 

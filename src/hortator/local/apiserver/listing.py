@@ -21,14 +21,13 @@ from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.selectors import FieldSelector, InvalidSelector, LabelSelector
 from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.kube.http import Response
+from hortator.local.apiserver.bodies import JSON_HEADERS, Accepted, Format, accepted, encode
+from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.requests import boolean
+from hortator.local.apiserver.storage import Collection, Item, Storage, TooOld
 from hortator.local.apiserver.tables import make_table
-
-from .bodies import JSON_HEADERS, Accepted, Format, accepted, encode
-from .catalog import Served
-from .context import Call
-from .requests import boolean
-from .storage import Collection, Item, Storage, TooOld
-from .watch import Selection, Watcher
+from hortator.local.apiserver.watch import Selection, Watcher
 
 __all__ = ["Form", "list_objects", "selection", "watch_objects"]
 
@@ -41,17 +40,16 @@ class Form:
     """How objects of one resource are shown to one client."""
 
     def __init__(
-        self, served: Served, accept: Accepted, *, include: str, now: datetime, headers: bool = True
+        self, served: Served, accept: Accepted, *, include: str, now: Callable[[], datetime]
     ) -> None:
         self.served = served
         self.accept = accept
         self._include = include
         self._now = now
-        self._headers = headers
         self.plain = accept.format == Format.OBJECT
         self.api_version = served.kind.api_version
         #: Encodings made under equal keys are equal (ages in tables aside, which differ by the second).
-        self.key = (accept.format, accept.version, include, headers, self.api_version)
+        self.key = (accept.format, accept.version, include, self.api_version)
 
     def one(self, item: Item, revision: int = 0) -> bytes:
         """Return one object; with ``revision`` as if it had that version."""
@@ -116,7 +114,7 @@ class Form:
 
     def _table(self, objects: list[dict[str, Any]]) -> dict[str, Any]:
         return make_table(
-            self.served.kind, self.served.strategy, objects, include_object=self._include, now=self._now
+            self.served.kind, self.served.strategy, objects, include_object=self._include, now=self._now()
         )
 
     def _partial(self, obj: dict[str, Any]) -> dict[str, Any]:
@@ -127,14 +125,14 @@ class Form:
         }
 
 
-def form_of(call: Call, *, many: bool, watching: bool = False) -> Form:
+def form_of(call: Call, *, many: bool) -> Form:
     """Return the form that the client of a read takes. Raises 406."""
     formats = [Format.TABLE, Format.PARTIAL_LIST if many else Format.PARTIAL]
     accept = accepted(call.request, *formats)
     include = call.request.param("includeObject") or "Metadata"
     if include not in ("None", "Metadata", "Object"):
         raise StatusError.bad_request(f"unrecognized includeObject value: {go_quote(include)}")
-    return Form(call.served, accept, include=include, now=call.now)
+    return Form(call.served, accept, include=include, now=call.clock)
 
 
 def selection(call: Call) -> Selection:
@@ -263,7 +261,7 @@ async def list_objects(call: Call, storage: Storage) -> Response:
 
 def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] = random.random) -> Response:
     """Answer a watch. Raises 410 when the asked version is older than the history."""
-    form = form_of(call, many=False, watching=True)
+    form = form_of(call, many=False)
     chosen = selection(call)
     wanted = _number(call, "resourceVersion")
     bookmarks = boolean(call.request, "allowWatchBookmarks")

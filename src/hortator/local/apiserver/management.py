@@ -6,8 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery import apply
-
-from .catalog import Served
+from hortator.local.apiserver.catalog import Served
 
 __all__ = ["apply_patch", "track"]
 

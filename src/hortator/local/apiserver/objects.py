@@ -14,9 +14,8 @@ from typing import Any
 from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.meta import rfc3339
 from hortator.apimachinery.status import StatusError
+from hortator.local.apiserver.catalog import Served
 from hortator.local.apiserver.scheme import DecodeError, Scheme
-
-from .catalog import Served
 
 __all__ = [
     "begin_create",

@@ -12,11 +12,10 @@ from typing import Any
 from hortator.apimachinery import patches, strategic
 from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.status import ApiStatus, StatusError
-
-from . import bodies, management, objects
-from .context import Call
-from .registry import Registry, Result
-from .requests import boolean
+from hortator.local.apiserver import bodies, management, objects
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.registry import Registry, Result
+from hortator.local.apiserver.requests import boolean
 
 __all__ = ["patch_object"]
 

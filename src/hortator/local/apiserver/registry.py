@@ -16,16 +16,15 @@ from typing import Any
 from hortator.apimachinery import fielderrors
 from hortator.apimachinery.fielderrors import FieldError, go_quote
 from hortator.apimachinery.status import StatusError
-
-from . import deletion, management, objects
-from .admission.plugin import CREATE, DELETE, UPDATE, Attempt, Chain
-from .authorization import Attributes, Authorizer
-from .bodies import decode
-from .catalog import Catalog, Served
-from .context import Call
-from .deletion import DeleteOptions
-from .scheme import DecodeError
-from .storage import Item, Key, Stale, Storage
+from hortator.local.apiserver import deletion, management, objects
+from hortator.local.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Attempt, Chain
+from hortator.local.apiserver.authorization import Attributes, Authorizer
+from hortator.local.apiserver.bodies import decode
+from hortator.local.apiserver.catalog import Catalog, Served
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.deletion import DeleteOptions
+from hortator.local.apiserver.scheme import DecodeError
+from hortator.local.apiserver.storage import Item, Key, Stale, Storage
 
 __all__ = ["Registry", "Result"]
 

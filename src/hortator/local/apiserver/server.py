@@ -17,41 +17,41 @@ from typing import Any
 
 from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.kube.http import Request, Response
+from hortator.local.apiserver.admission.accounts import ServiceAccounts
+from hortator.local.apiserver.admission.escalation import Escalation
+from hortator.local.apiserver.admission.limits import LimitRanges
+from hortator.local.apiserver.admission.namespaces import NamespaceLifecycle
+from hortator.local.apiserver.admission.plugin import Chain
+from hortator.local.apiserver.admission.pods import DefaultTolerations, Priorities
+from hortator.local.apiserver.admission.quota import Quotas
+from hortator.local.apiserver.admission.webhooks import MutatingWebhooks, ValidatingWebhooks
+from hortator.local.apiserver.aggregation import Aggregation
+from hortator.local.apiserver.authentication import Authenticator
+from hortator.local.apiserver.authorization import Attributes, Authorizer
+from hortator.local.apiserver.bodies import JSON_HEADERS, encode
+from hortator.local.apiserver.bootstrap import bootstrap
+from hortator.local.apiserver.catalog import Catalog
+from hortator.local.apiserver.context import Call, User
+from hortator.local.apiserver.crd_cleanup import CrdCleanup
+from hortator.local.apiserver.crd_strategy import CrdStrategy
+from hortator.local.apiserver.crds import CRDS, Definitions
+from hortator.local.apiserver.handlers.documents import Documents
+from hortator.local.apiserver.handlers.namespaces import Namespaces
+from hortator.local.apiserver.handlers.pods import Pods
+from hortator.local.apiserver.handlers.resources import Resources
+from hortator.local.apiserver.handlers.reviews import Reviews
+from hortator.local.apiserver.handlers.scale import Scales
+from hortator.local.apiserver.impersonation import impersonated
+from hortator.local.apiserver.journal import Journal, JournalError
+from hortator.local.apiserver.registry import Registry
+from hortator.local.apiserver.requests import RequestInfo, parse
+from hortator.local.apiserver.scheme import Kind, load_scheme
+from hortator.local.apiserver.storage import Storage
+from hortator.local.apiserver.strategies import strategy_for
+from hortator.local.apiserver.strategies.base import Strategy
+from hortator.local.apiserver.tokens import Tokens
+from hortator.local.apiserver.webhook_client import WebhookClient
 from hortator.local.streams import Connector
-
-from .admission.accounts import ServiceAccounts
-from .admission.escalation import Escalation
-from .admission.limits import LimitRanges
-from .admission.namespaces import NamespaceLifecycle
-from .admission.plugin import Chain
-from .admission.pods import DefaultTolerations, Priorities
-from .admission.quota import Quotas
-from .admission.webhooks import MutatingWebhooks, ValidatingWebhooks
-from .authentication import Authenticator
-from .authorization import Attributes, Authorizer
-from .bodies import JSON_HEADERS, encode
-from .bootstrap import bootstrap
-from .catalog import Catalog
-from .context import Call, User
-from .crd_cleanup import CrdCleanup
-from .crd_strategy import CrdStrategy
-from .crds import CRDS, Definitions
-from .handlers.documents import Documents
-from .handlers.namespaces import Namespaces
-from .handlers.pods import Pods
-from .handlers.resources import Resources
-from .handlers.reviews import Reviews
-from .handlers.scale import Scales
-from .impersonation import impersonated
-from .journal import Journal, JournalError
-from .registry import Registry
-from .requests import RequestInfo, parse
-from .scheme import Kind, load_scheme
-from .storage import Storage
-from .strategies import strategy_for
-from .strategies.base import Strategy
-from .tokens import Tokens
-from .webhook_client import WebhookClient
 
 __all__ = ["ApiServer"]
 
@@ -118,7 +118,8 @@ class ApiServer:
         self._resources = Resources(self.registry, subresources)
         await bootstrap(self.storage, self.catalog, self._now())
         cleanup = CrdCleanup(self.storage, self.catalog, self.registry, self._now)
-        for work in (self.quotas.run(), cleanup.run()):
+        aggregation = Aggregation(self.storage, self.authorizer)
+        for work in (self.quotas.run(), cleanup.run(), aggregation.run()):
             self._tasks.append(asyncio.create_task(work))
         self._started = True
 
@@ -193,7 +194,7 @@ class ApiServer:
             raise StatusError.unknown_path()
         if info.namespace and not served.kind.namespaced and served.storage != "/namespaces":
             raise StatusError.unknown_path()
-        return Call(request, info, user, served, self._now())
+        return Call(request, info, user, served, self._now, self._now())
 
     def _authorize(self, user: User, info: RequestInfo) -> None:
         """Raise 403 unless the user may do this."""

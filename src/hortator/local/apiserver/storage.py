@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from .journal import Journal, JournalDamaged, JournalError, Row
+from hortator.local.apiserver.journal import Journal, JournalDamaged, JournalError, Row
 
 __all__ = [
     "ADDED",
@@ -216,13 +216,14 @@ class Collection:
             self.floor = old.revision
         for reader in tuple(self.readers):
             reader.offer(event)
+        event.rendered.clear()  # shared by those who watch now; kept longer it would double the history
 
 
 class Storage:
     """Every collection, one line of versions for all of them, and the journal behind."""
 
     def __init__(
-        self, journal: Journal | None = None, *, history: int = 4096, history_bytes: int = 16 * 1024 * 1024
+        self, journal: Journal | None = None, *, history: int = 4096, history_bytes: int = 8 * 1024 * 1024
     ) -> None:
         self._journal = journal
         self._history = history

@@ -19,9 +19,8 @@ from typing import Any
 import msgspec
 
 from hortator.apimachinery.meta import parse_time
-
-from .context import User
-from .storage import Storage
+from hortator.local.apiserver.context import User
+from hortator.local.apiserver.storage import Storage
 
 __all__ = ["AUDIENCE", "ISSUER", "Tokens", "account_user"]
 

@@ -13,11 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import msgspec
-
 from hortator.apimachinery.selectors import FieldSelector, LabelSelector
-
-from .storage import ADDED, DELETED, MODIFIED, Collection, Event, Item
+from hortator.local.apiserver.storage import ADDED, DELETED, MODIFIED, Collection, Event, Item
 
 __all__ = ["Renderer", "Selection", "Watcher"]
 
@@ -25,6 +22,7 @@ BOOKMARK_SECONDS = 60.0
 _QUEUE_EVENTS = 4096
 _QUEUE_BYTES = 16 * 1024 * 1024
 _CHUNK_BYTES = 256 * 1024
+_CHUNK_OBJECTS = 100
 
 #: Turns (type, item, revision to show) into one line of the stream. Must depend on nothing else.
 Renderer = Callable[[str, Item, int], bytes]
@@ -71,6 +69,7 @@ class Watcher:
         self._bookmark = bookmark
         self._revision = revision
         self._timeout = timeout
+        self._initial: deque[Item] = deque()
         self._queue: deque[bytes] = deque()
         self._queued = 0
         self._wake = asyncio.Event()
@@ -80,13 +79,13 @@ class Watcher:
 
     def begin(self, initial: Sequence[Item], since: Sequence[Event], *, end_marker: bool) -> None:
         """Queue what comes before live events, and join the collection. Call once, before iterating."""
-        for item in initial:
-            self._push(self._render(ADDED, item, item.revision))
+        # Rendered when the reader comes to them: a large table must not hold up the event loop, or be kept whole.
+        self._initial.extend(initial)
         if end_marker and self._bookmark is not None:
             self._push(self._bookmark(self._revision(), True))
         for event in since:
             self.offer(event)
-        # What stood in the store already is not the watcher's slowness.
+        # What happened before is not the watcher's slowness.
         self._limit_events = _QUEUE_EVENTS + len(self._queue)
         self._limit_bytes = _QUEUE_BYTES + self._queued
         self._collection.readers.add(self)
@@ -125,6 +124,8 @@ class Watcher:
                 BOOKMARK_SECONDS, max(self._timeout - 2, self._timeout / 2)
             )
         while True:
+            if self._initial:
+                return self._take_initial()
             if self._queue:
                 return self._take()
             now = loop.time()
@@ -147,6 +148,7 @@ class Watcher:
     async def aclose(self) -> None:
         """Leave the collection; the reader has gone. Repeated calls do nothing."""
         self._stopped = True
+        self._initial.clear()
         self._queue.clear()
         self._collection.readers.discard(self)
 
@@ -161,11 +163,22 @@ class Watcher:
         self._queue.append(line)
         self._queued += len(line)
         if len(self._queue) > self._limit_events or self._queued > self._limit_bytes:
+            self._initial.clear()
             self._queue.clear()
             self._queued = 0
             self._stopped = True
             self._collection.readers.discard(self)
         self._wake.set()
+
+    def _take_initial(self) -> bytes:
+        chunk: list[bytes] = []
+        size = 0
+        while self._initial and size < _CHUNK_BYTES and len(chunk) < _CHUNK_OBJECTS:
+            item = self._initial.popleft()
+            line = self._render(ADDED, item, item.revision)
+            chunk.append(line)
+            size += len(line)
+        return b"".join(chunk)
 
     def _take(self) -> bytes:
         chunk: list[bytes] = []
@@ -176,10 +189,3 @@ class Watcher:
             size += len(line)
         self._queued -= size
         return b"".join(chunk)
-
-
-def with_revision(data: bytes, revision: int) -> bytes:
-    """Return an object's bytes with another ``metadata.resourceVersion``."""
-    obj = msgspec.json.decode(data)
-    obj["metadata"]["resourceVersion"] = str(revision)
-    return msgspec.json.encode(obj)

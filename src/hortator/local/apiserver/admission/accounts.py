@@ -6,10 +6,9 @@ import asyncio
 from typing import Any
 
 from hortator.apimachinery.status import StatusError
-
-from ..objects import generate_name
-from ..storage import DELETED, Event, Storage
-from .plugin import CREATE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, Attempt, Plugin
+from hortator.local.apiserver.objects import generate_name
+from hortator.local.apiserver.storage import DELETED, Event, Storage
 
 __all__ = ["MOUNT_PATH", "ServiceAccounts"]
 

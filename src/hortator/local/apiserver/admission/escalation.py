@@ -7,10 +7,9 @@ whose rules its author has (or the author may ``bind`` the role).
 from __future__ import annotations
 
 from hortator.apimachinery.status import StatusError
-
-from ..authentication import MASTERS
-from ..authorization import GROUP, Attributes, Authorizer, Rule, covers, rules_of
-from .plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.authentication import MASTERS
+from hortator.local.apiserver.authorization import GROUP, Attributes, Authorizer, Rule, covers, rules_of
 
 __all__ = ["Escalation"]
 

@@ -7,10 +7,9 @@ from typing import Any
 
 from hortator.apimachinery.quantity import parse as parse_quantity
 from hortator.apimachinery.status import StatusError
-
-from ..resource_usage import Usage, pod_requests
-from ..storage import Storage
-from .plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.resource_usage import Usage, pod_requests
+from hortator.local.apiserver.storage import Storage
 
 __all__ = ["LimitRanges"]
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from hortator.apimachinery.status import ApiStatus, StatusError
-
-from ..storage import Storage
-from .plugin import CREATE, DELETE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, DELETE, Attempt, Plugin
+from hortator.local.apiserver.storage import Storage
 
 __all__ = ["NamespaceLifecycle"]
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..catalog import Served
-from ..context import User
+from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.context import User
 
 __all__ = ["CONNECT", "CREATE", "DELETE", "UPDATE", "Attempt", "Chain", "Plugin"]
 

@@ -7,9 +7,8 @@ from typing import Any
 import msgspec
 
 from hortator.apimachinery.status import StatusError
-
-from ..storage import Item, Storage
-from .plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.storage import Item, Storage
 
 __all__ = ["DefaultTolerations", "Priorities"]
 

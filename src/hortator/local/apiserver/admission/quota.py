@@ -16,11 +16,10 @@ from typing import Any
 from hortator.apimachinery.quantity import Quantity
 from hortator.apimachinery.quantity import parse as parse_quantity
 from hortator.apimachinery.status import StatusError
-
-from ..journal import JournalError
-from ..resource_usage import Usage, add, in_scope, usage_of
-from ..storage import DELETED, Event, Item, Key, Stale, Storage
-from .plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.admission.plugin import CREATE, UPDATE, Attempt, Plugin
+from hortator.local.apiserver.journal import JournalError
+from hortator.local.apiserver.resource_usage import Usage, add, in_scope, usage_of
+from hortator.local.apiserver.storage import DELETED, Event, Item, Key, Stale, Storage
 
 __all__ = ["Quotas"]
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hortator.apimachinery.cel import CelError, Rule, compile_rule
 from hortator.apimachinery.selectors import LabelSelector
+from hortator.local.apiserver.admission.plugin import CONNECT, DELETE, Attempt
+from hortator.local.apiserver.catalog import Served
 
-from ..catalog import Served
-from .plugin import CONNECT, DELETE, Attempt
+if TYPE_CHECKING:
+    from hortator.apimachinery.cel import Rule
 
 __all__ = ["ConditionFailed", "conditions_hold", "equivalent_version", "selected"]
 
@@ -100,8 +101,13 @@ def conditions_hold(webhook: Mapping[str, Any], request: Object) -> bool:
 
     As upstream, one that is false decides even when another cannot be evaluated.
     """
+    conditions = webhook.get("matchConditions")
+    if not conditions:
+        return True
+    from hortator.apimachinery.cel import CelError, compile_rule
+
     failed: list[str] = []
-    for condition in webhook.get("matchConditions") or ():
+    for condition in conditions:
         text = condition.get("expression") or ""
         try:
             rule = _compiled.get(text)

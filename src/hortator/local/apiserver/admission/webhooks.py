@@ -16,13 +16,17 @@ import msgspec
 from hortator.apimachinery import patches
 from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.status import ApiStatus, StatusError
-
-from ..catalog import Catalog, Served
-from ..objects import read
-from ..storage import Event, Storage
-from ..webhook_client import CallFailed, WebhookClient
-from .plugin import Attempt, Plugin
-from .webhook_rules import ConditionFailed, conditions_hold, equivalent_version, selected
+from hortator.local.apiserver.admission.plugin import Attempt, Plugin
+from hortator.local.apiserver.admission.webhook_rules import (
+    ConditionFailed,
+    conditions_hold,
+    equivalent_version,
+    selected,
+)
+from hortator.local.apiserver.catalog import Catalog, Served
+from hortator.local.apiserver.objects import read
+from hortator.local.apiserver.storage import Event, Storage
+from hortator.local.apiserver.webhook_client import CallFailed, WebhookClient
 
 __all__ = ["MutatingWebhooks", "ValidatingWebhooks"]
 

@@ -9,10 +9,9 @@ from typing import Any
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request, Response
 from hortator.local.apiserver import discovery, openapi
-
-from ..bodies import JSON_HEADERS, Format, accepted, encode, json_response, media_type
-from ..catalog import Catalog
-from ..scheme import Kind
+from hortator.local.apiserver.bodies import JSON_HEADERS, Format, accepted, encode, json_response, media_type
+from hortator.local.apiserver.catalog import Catalog
+from hortator.local.apiserver.scheme import Kind
 
 __all__ = ["Documents"]
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from hortator.kube.http import Response
-
-from ..bodies import JSON_HEADERS
-from ..context import Call
-from ..registry import Registry
-from .resources import Subresource
+from hortator.local.apiserver.bodies import JSON_HEADERS
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.handlers.resources import Subresource
+from hortator.local.apiserver.registry import Registry
 
 __all__ = ["Namespaces"]
 

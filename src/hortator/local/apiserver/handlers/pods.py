@@ -9,18 +9,17 @@ from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.meta import parse_time, rfc3339
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Duplex, Request, Response
+from hortator.local.apiserver.admission.plugin import CONNECT, Attempt
+from hortator.local.apiserver.authorization import Attributes, Authorizer
+from hortator.local.apiserver.bodies import decode, json_response
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.deletion import DeleteOptions
+from hortator.local.apiserver.handlers.resources import Subresource
+from hortator.local.apiserver.registry import Registry
+from hortator.local.apiserver.requests import boolean
+from hortator.local.apiserver.streams import channels, command, port_forward
+from hortator.local.apiserver.streams.channels import ByteStream
 from hortator.local.streams import Connector, ContainerNotFound, LogOptions, NotRunning, Session
-
-from ..admission.plugin import CONNECT, Attempt
-from ..authorization import Attributes, Authorizer
-from ..bodies import decode, json_response
-from ..context import Call
-from ..deletion import DeleteOptions
-from ..registry import Registry
-from ..requests import boolean
-from ..streams import channels, command, port_forward
-from ..streams.channels import ByteStream
-from .resources import Subresource
 
 __all__ = ["Pods"]
 

@@ -8,15 +8,14 @@ from typing import Any
 
 from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.kube.http import Request, Response
-
-from ..bodies import JSON_HEADERS, Format, accepted, decode, encode, json_response
-from ..catalog import Served
-from ..context import Call
-from ..deletion import DeleteOptions, default_orphans
-from ..listing import Form, list_objects, selection, watch_objects
-from ..patching import patch_object
-from ..registry import Registry, Result
-from ..scheme import Scheme
+from hortator.local.apiserver.bodies import JSON_HEADERS, Format, accepted, decode, encode, json_response
+from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.deletion import DeleteOptions, default_orphans
+from hortator.local.apiserver.listing import Form, list_objects, selection, watch_objects
+from hortator.local.apiserver.patching import patch_object
+from hortator.local.apiserver.registry import Registry, Result
+from hortator.local.apiserver.scheme import Scheme
 
 __all__ = ["Resources", "Subresource"]
 
@@ -112,7 +111,7 @@ class Resources:
     def _form(self, call: Call) -> Form:
         accept = accepted(call.request, Format.TABLE, Format.PARTIAL)
         return Form(
-            call.served, accept, include=call.request.param("includeObject") or "Metadata", now=call.now
+            call.served, accept, include=call.request.param("includeObject") or "Metadata", now=call.clock
         )
 
     def _written(self, call: Call, form: Form, result: Result) -> Response:

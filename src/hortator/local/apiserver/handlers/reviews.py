@@ -10,14 +10,13 @@ from hortator.apimachinery import fielderrors
 from hortator.apimachinery.meta import rfc3339
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Response
-
-from ..authentication import Authenticator
-from ..authorization import Attributes, Authorizer
-from ..bodies import json_response
-from ..context import Call, User
-from ..registry import Registry
-from ..tokens import AUDIENCE, Tokens
-from .resources import Subresource
+from hortator.local.apiserver.authentication import Authenticator
+from hortator.local.apiserver.authorization import Attributes, Authorizer
+from hortator.local.apiserver.bodies import json_response
+from hortator.local.apiserver.context import Call, User
+from hortator.local.apiserver.handlers.resources import Subresource
+from hortator.local.apiserver.registry import Registry
+from hortator.local.apiserver.tokens import AUDIENCE, Tokens
 
 __all__ = ["Reviews"]
 

@@ -8,14 +8,13 @@ from hortator.apimachinery import fielderrors, patches
 from hortator.apimachinery.selectors import LabelSelector
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Response
-
-from .. import bodies
-from ..bodies import json_response
-from ..catalog import Served
-from ..context import Call
-from ..jsonpath import simple_path
-from ..patching import JSON, MERGE, STRATEGIC, patched
-from ..registry import Registry
+from hortator.local.apiserver import bodies
+from hortator.local.apiserver.bodies import json_response
+from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.jsonpath import simple_path
+from hortator.local.apiserver.patching import JSON, MERGE, STRATEGIC, patched
+from hortator.local.apiserver.registry import Registry
 
 __all__ = ["Scales"]
 

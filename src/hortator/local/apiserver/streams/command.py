@@ -15,11 +15,10 @@ from typing import Any
 import msgspec
 
 from hortator.kube.http import Duplex
+from hortator.local.apiserver.streams import channels
+from hortator.local.apiserver.streams.channels import ByteStream
+from hortator.local.apiserver.streams.spdy import SpdyConnection, SpdyStream
 from hortator.local.streams import STDERR, STDOUT, Session
-
-from . import channels
-from .channels import ByteStream
-from .spdy import SpdyConnection, SpdyStream
 
 __all__ = ["SPDY_PROTOCOLS", "WEBSOCKET_PROTOCOLS", "Wanted", "over_spdy", "over_websocket"]
 

@@ -13,10 +13,9 @@ import struct
 from collections.abc import Awaitable, Callable, Sequence
 
 from hortator.kube.http import Duplex
+from hortator.local.apiserver.streams.channels import ByteStream
+from hortator.local.apiserver.streams.spdy import SpdyConnection, SpdyStream
 from hortator.local.streams import NotRunning, Session
-
-from .channels import ByteStream
-from .spdy import SpdyConnection, SpdyStream
 
 __all__ = ["CHANNEL_PROTOCOLS", "SPDY_PROTOCOL", "TUNNEL_PROTOCOL", "over_channels", "over_spdy"]
 

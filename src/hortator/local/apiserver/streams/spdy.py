@@ -13,7 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import Mapping
 
-from .channels import ByteStream
+from hortator.local.apiserver.streams.channels import ByteStream
 
 __all__ = ["SpdyConnection", "SpdyError", "SpdyStream"]
 
