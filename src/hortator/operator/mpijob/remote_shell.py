@@ -177,7 +177,8 @@ class _Worker:
         """Return once the pod runs and is not as it was at the last attempt. Raises :class:`Unreachable`."""
         from hortator.kube.resources import PODS
 
-        while (left := self._deadline.left) is None or left > 0:
+        while True:
+            left = self._deadline.left
             # In pieces of a minute, so that a connection that died unseen is not waited for.
             seconds = _PIECE if left is None else min(_PIECE, max(1, int(left + 0.999)))
             events: Any = self._client.watch(
@@ -189,13 +190,11 @@ class _Worker:
                         return
                     if event.type == "DELETED":
                         self._problem = "it was deleted"
-                    if self._deadline.left == 0.0:
-                        break
             finally:
                 events.close()
-        raise Unreachable(
-            f"worker {self._name} did not start within {self._deadline.seconds:g} seconds: {self._problem}"
-        )
+            if self._deadline.left == 0.0:
+                limit = f"{self._deadline.seconds:g} seconds"
+                raise Unreachable(f"worker {self._name} did not start within {limit}: {self._problem}")
 
     def _is_up(self, pod: Mapping[str, Any]) -> bool:
         state, why = assess(pod)
