@@ -55,10 +55,10 @@ def ensure(folder: Path, *, names: tuple[str, ...] = (), now: datetime | None = 
         _make_ca(certificates, now)
     wanted = ",".join(sorted(names))
     marker = folder / "server.names"
-    current = marker.read_text() if marker.exists() else None
-    if fresh_ca or current != f"{wanted}\n" or _expires_soon(certificates.server, now):
+    if fresh_ca or not certificates.server.exists() or not _still_good(marker, wanted, now):
         _make_server(certificates, names, now)
-        _write_private(marker, f"{wanted}\n".encode())
+        until = now + timedelta(days=_LEAF_DAYS - _RENEW_DAYS)
+        _write_private(marker, f"{wanted}\n{until.isoformat()}\n".encode())
     return certificates
 
 
@@ -84,13 +84,16 @@ def issue_client(
     return certificate, _key_pem(key)
 
 
-def _expires_soon(path: Path, now: datetime) -> bool:
-    from cryptography import x509
+def _still_good(marker: Path, names: str, now: datetime) -> bool:
+    """Whether the certificate is for these names and not near its end, by the note beside it.
 
-    if not path.exists():
-        return True
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc < now + timedelta(days=_RENEW_DAYS)
+    Reading the certificate itself would import cryptography at every start, which takes longer than all else here.
+    """
+    try:
+        kept, until = marker.read_text().splitlines()
+        return kept == names and now < datetime.fromisoformat(until)
+    except (OSError, ValueError):
+        return False
 
 
 def _new_key() -> Any:
