@@ -73,10 +73,10 @@ def _platform(_: LocalPlaces) -> list[Finding]:
 def _sandbox(_: LocalPlaces) -> list[Finding]:
     from hortator.local.node.sandbox import probe
 
-    problem = probe()
-    if not problem:
+    sandbox = probe()
+    if sandbox.mounts:
         return [Finding("sandbox", "ok", "pods get namespaces of their own (mounts, host name, processes)")]
-    return [Finding("sandbox", "note", f"pods are plain processes: {problem}", _sandbox_hint())]
+    return [Finding("sandbox", "note", f"pods are plain processes: {sandbox.why}", _sandbox_hint())]
 
 
 def _sandbox_hint() -> str:

@@ -60,9 +60,7 @@ def build_parser(only: str | None = None) -> Parser:
         command = commands.add_parser(
             name, aliases=aliases, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False
         )
-        command.add_argument(
-            "--debug", action="store_true", help="print tracebacks and what goes over the wire"
-        )
+        command.add_argument("--debug", action="store_true", help="print tracebacks")
         if only is None or only == name:
             importlib.import_module(f"hortator.cli.{module}").configure(command)
     return parser
@@ -92,6 +90,13 @@ def _wants_json(args: Sequence[str]) -> bool:
     )
 
 
+def _nearest(word: str) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(word, [*COMMANDS, *ALIASES], n=1)
+    return f"hort {close[0]}" if close else "hort --help"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     args = list(sys.argv[1:] if argv is None else argv)
@@ -101,6 +106,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if named not in COMMANDS and "--version" in args[:1]:
             named, args = "version", ["version"]
+        if named and named not in COMMANDS:
+            raise UsageError(f"there is no command {named}", hint=_nearest(named))
         parser = build_parser(only=named or "-")
         parsed = parser.parse_args(args)
         if not parsed.command:
