@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -292,3 +294,39 @@ def test_the_zygote_is_forked_from_a_process_without_threads() -> None:
         check=True,
     )
     assert done.stdout == "the zygote must be forked before any thread is started\n"
+
+
+def test_killing_the_cluster_leaves_no_process(folder: Path) -> None:
+    """The zygote as the cluster starts it: forked; then the cluster is killed as a whole."""
+    mark = uuid.uuid4().hex
+    script = (
+        "import asyncio, json, sys, time\n"
+        "from pathlib import Path\n"
+        "from hortator.local.node.zygote import Zygote\n"
+        "zygote = Zygote.start()\n"
+        "from hortator.local.node.container import ContainerProcess\n"
+        "async def main():\n"
+        "    await ContainerProcess.launch(zygote, json.loads(sys.argv[1]))\n"
+        "    print(zygote.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    spec = container(
+        folder,
+        "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000; sleep 1000' &) ; sleep 1000; sleep 1000",
+        env={"PATH": os.environ["PATH"], "MARK": mark},
+    )
+    cluster = subprocess.Popen(
+        [sys.executable, "-c", script, json.dumps(spec)],
+        stdout=subprocess.PIPE,
+        env={"PYTHONPATH": str(SOURCES)},
+    )
+    with cluster:
+        assert cluster.stdout is not None
+        zygote = os.pidfd_open(int(cluster.stdout.readline()))
+        assert marked(mark) != []
+        cluster.kill()
+        # The zygote outlives the cluster only until everything has ended.
+        select.select([zygote], [], [])
+        os.close(zygote)
+    assert marked(mark) == []

@@ -159,3 +159,22 @@ async def test_twenty_pods_at_once(cluster: LocalCluster) -> None:
         done = await cluster.until(name, ended)
         assert done["status"]["phase"] == "Succeeded"
         assert await cluster.log(name) == f"{name}\n".encode()
+
+
+async def test_a_program_that_takes_more_memory_than_its_limit_is_oom_killed(cluster: LocalCluster) -> None:
+    await cluster.host.ready.wait()
+    if cluster.host.memory is None:
+        pytest.skip("no control group here lets memory be limited")
+    script = "x = bytearray(300 << 20); print(len(x))"
+    manifest = pod(
+        "p",
+        container={
+            "command": ["/usr/bin/python3", "-c", script],
+            "resources": {"limits": {"memory": "100Mi"}},
+        },
+    )
+    done = await cluster.run(manifest)
+    terminated = done["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (terminated["exitCode"], terminated["reason"]) == (137, "OOMKilled")
+    await cluster.host.zygote.close()
+    assert list(cluster.host.memory.parent.glob("hortator-*")) == []

@@ -18,6 +18,7 @@ from hortator.kube.manager import Manager
 from hortator.kube.resources import PODS, SERVICES
 
 from .addresses import AddressPool
+from .cgroups import MemoryGroups, find_memory_groups
 from .cpus import CpuPool, neighbours
 from .hosts import HostEntry, ServiceEntry, hosts_text, selects, write_in_place
 from .objects import ObjectWatcher
@@ -134,6 +135,7 @@ class Host:
         self.log_limits = log_limits or LogLimits()
         self.agents: dict[str, NodeAgent] = {}
         self.sandbox = Sandbox(mounts=False, user=False, proc=False, why="not known yet")
+        self.memory: MemoryGroups | None = None
         self.pods = manager.informer(PODS)
         self.services = manager.informer(SERVICES)
         self._known: dict[str, _Known] = {}
@@ -159,6 +161,7 @@ class Host:
         ):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.sandbox = await self.zygote.open()
+        self.memory = await asyncio.to_thread(find_memory_groups)
         self._machine_hosts = await asyncio.to_thread(_read, Path("/etc/hosts"))
         self.pods.on_change(self._pod_changed)
         self.services.on_change(lambda *_: self._rewrite_soon())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import shutil
 import signal
 import uuid
@@ -15,8 +16,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hortator.apimachinery.quantity import parse
 from hortator.kube.errors import KubeError
 
+from .channel import Message
 from .container import ContainerProcess, Exit, LaunchFailed, read_log
 from .environment import ConfigError, Object, references
 from .host import Host
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from .worker import PodWorker
 
 __all__ = ["ContainerRun"]
+
+_log = logging.getLogger(__name__)
 
 #: Seconds between attempts to configure a container whose ConfigMap, Secret or volume is not there yet; a change of
 #: what it waits for wakes it sooner.
@@ -116,6 +121,7 @@ class ContainerRun:
             self._drop_old_runs(run)
             if self._until <= asyncio.get_running_loop().time():
                 raise LaunchFailed("StartError", "the pod was ended before the container had started")
+            self._limit_memory(message, identifier)
             process = await ContainerProcess.launch(
                 self._host.zygote, message, stdin=bool(spec.get("stdin")), tty=bool(spec.get("tty"))
             )
@@ -166,6 +172,19 @@ class ContainerRun:
             if obj is None:
                 self._host.objects.watch(kind, namespace, name, self._worker.volumes_changed)
         return dict(zip(wanted, found, strict=True))
+
+    def _limit_memory(self, message: Message, identifier: str) -> None:
+        limit = ((self._spec.get("resources") or {}).get("limits") or {}).get("memory")
+        if limit is None or self._host.memory is None:
+            return
+        try:
+            group = self._host.memory.create(identifier.rpartition("/")[2], int(parse(limit)))
+        except OSError as error:
+            _log.warning("no memory limit for %s: %s", message["id"], error)
+            return
+        # The zygote removes it after the container's last process.
+        message["cgroups"] = [str(group.path)]
+        message["oom_file"] = str(group.oom_file)
 
     def _postpone(self, reason: str, message: str, seconds: float) -> None:
         self._worker.tell_once(

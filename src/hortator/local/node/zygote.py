@@ -175,7 +175,7 @@ class _Server:
             if sandbox
             else Sandbox(mounts=False, user=False, proc=False, why="switched off")
         )
-        self._inits: set[int] = set()
+        self._inits: dict[int, list[str]] = {}  # pid -> control groups that go with it
         gc.collect()
         gc.freeze()
 
@@ -231,7 +231,9 @@ class _Server:
         if answer.get("pid") != pid:
             os.waitpid(pid, 0)
         if "pid" in answer:
-            self._inits.add(answer["pid"])
+            self._inits[answer["pid"]] = spec.get("cgroups", [])
+        else:
+            _remove_cgroups(spec.get("cgroups", []))
         return answer
 
     def _launch(self, spec: Message, fds: list[int], writing: int) -> NoReturn:
@@ -275,7 +277,7 @@ class _Server:
             if pid == 0:
                 return
             if pid in self._inits:
-                self._inits.discard(pid)
+                _remove_cgroups(self._inits.pop(pid))
                 if not self._sandbox.mounts:
                     self._end_orphans()
 
@@ -322,6 +324,13 @@ def _join_cgroups(directories: list[str]) -> None:
     for directory in directories:
         with open(f"{directory}/cgroup.procs", "w") as file:
             file.write("0")
+
+
+def _remove_cgroups(directories: list[str]) -> None:
+    for directory in directories:
+        # Another process in it would be none of ours; then it stays.
+        with contextlib.suppress(OSError):
+            os.rmdir(directory)  # noqa: PTH106
 
 
 def _close_all_but(kept: set[int]) -> None:
