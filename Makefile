@@ -21,7 +21,12 @@ $(VENV)/.dev: $(VENV)/.run
 	@touch $@
 
 demo: $(VENV)/.run   ## run a real MPI job on a small cluster in one process
-	@$(BIN)/python examples/demo.py
+	$(BIN)/hort run -n 4 --workers 2 -- $(BIN)/python examples/pi.py
+	@echo
+	@echo "It ran on a Kubernetes of your own, in one process. Look next:"
+	@echo "  $(BIN)/hort jobs          $(BIN)/hort show pi-1       $(BIN)/hort ranks pi-1"
+	@echo "  $(BIN)/hort doctor        $(BIN)/hort kubeconfig      $(BIN)/hort down"
+	@echo "and read docs/guide/first-hour.md"
 
 test: $(VENV)/.dev   ## unit and local tests, real mpirun inside
 	$(BIN)/python -m pytest tests/unit tests/local
