@@ -12,6 +12,15 @@ RULE = b"-" * 74 + b"\n"
 LIMIT = 8192  # no such paragraph is longer
 
 
+#: PRRTE 3 says these of itself and goes on: its agent had started before it was moved into a process group, and the
+#: login shell is none that it knows (``nologin``), which matters only where a shell reads start-up files.
+_NOISE = (b"plm:ssh: Warning: setpgid(", b"WARNING: local probe returned unhandled shell:")
+
+
+def _is_noise(line: bytes) -> bool:
+    return line.startswith(b"[") and any(text in line for text in _NOISE)
+
+
 class Complaints:
     """Filters a stream; ``failed`` is the (rank, exit code) that mpirun blamed first, 128 + signal for signals."""
 
@@ -31,7 +40,7 @@ class Complaints:
             if self._block is None:
                 if line == RULE:
                     self._block = line
-                elif not self._is_exit(text):
+                elif not self._is_exit(text) and not _is_noise(text):
                     out += line
             elif line == RULE:
                 out += self._judge(self._block + line)

@@ -53,3 +53,12 @@ def test_complaints_become_facts_and_all_else_passes(
         b"".join(complaints.feed(said[at : at + cut]) for at in range(0, len(said), cut)) + complaints.close()
     )
     assert (out, complaints.failed) == (passed, failed)
+
+
+def test_what_prrte_says_of_itself_without_consequence_is_taken_out() -> None:
+    complaints = Complaints()
+    noise = (
+        b"[pi-launcher:00003] WARNING: local probe returned unhandled shell:unknown assuming bash\n"
+        b"[pi-launcher:00003] plm:ssh: Warning: setpgid(6,6) failed in parent with errno=Permission denied(13)\n"
+    )
+    assert complaints.feed(noise + b"plm:ssh: a program's own line\n") == b"plm:ssh: a program's own line\n"
