@@ -161,6 +161,7 @@ async def _running(
         connector=lambda node: hosts[0].connector(node) if hosts else None,
     )
     async with contextlib.AsyncExitStack() as ending:
+        ending.push_async_callback(zygote.close)
         try:
             await server.start()
         except JournalError as error:
@@ -233,7 +234,11 @@ async def _running(
             ending.push_async_callback(recorder.close)
         work = asyncio.create_task(manager.run(), name="cluster")
         ending.push_async_callback(_ended, work)
-        await manager.started.wait()
+        ready = asyncio.create_task(host.ready.wait(), name="nodes")
+        await asyncio.wait((ready, work), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            ready.cancel()
+            work.result()
         yield (
             {
                 "pid": os.getpid(),
