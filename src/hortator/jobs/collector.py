@@ -7,6 +7,7 @@ daemons that started them (prted, orted, hydra's proxy) are gone; where none eve
 cleans running workers up. It starts nothing. Standard library only; runs as ``start.py collector``.
 """
 
+# ruff: noqa: PTH115
 from __future__ import annotations
 
 import contextlib
@@ -160,8 +161,10 @@ class Collector:
             self._streams[fd] = _Stream(rank, fd, path, Encoder(number, stream))
             rank.streams.append(self._streams[fd])
             self._poll.register(fd, select.POLLIN)
-        self._watch(daemon)
-        self._daemons.add(daemon)
+        # With what started it: as long as that is there, somebody waits for its exit code.
+        for each in _chain(daemon):
+            self._watch(each)
+            self._daemons.add(each)
         self._watch(wrapper)
         self._write(start_line(number, {"pid": pid, "local": local, "cpus": cpus, "gpus": gpus}))
 
@@ -252,6 +255,21 @@ class Collector:
                 left -= count
             if stream.fd in self._streams:
                 self._close(stream)
+
+
+def _chain(pid: int) -> list[int]:
+    """Return ``pid`` and its ancestors up to, and without, the process that started us, as far as they can be seen."""
+    found = []
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):  # another namespace's
+            return [pid]
+        while pid not in (0, 1, os.getpid(), os.getppid()):
+            found.append(pid)
+            with open(f"/proc/{pid}/stat", "rb") as stream:
+                pid = int(stream.read().rpartition(b")")[2].split()[1])
+    except OSError:
+        return found or [pid]
+    return found
 
 
 def _kill(pid: int, number: int) -> bool:

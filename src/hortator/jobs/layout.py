@@ -131,13 +131,11 @@ def _squeezed(job: Job, bare: Layout, nodes: Sequence[NodeCapacity], *, wanted: 
     for milli in sorted(candidates, reverse=True):
         layout = _layout(job, bare.workers, bare.slots, milli)
         if _fits(layout, nodes, one_per_node=False):
-            given = milli * bare.workers
-            note = (
-                f"{_ranks(job.ranks or 1)} want {_cpus(wanted)}, {_has(nodes, total)}: "
-                f"ranks share CPUs, {wanted / given:.1f} to one"
-                if given
-                else "ranks share CPUs"
+            apart = (
+                f" in {bare.workers} workers of {bare.slots}" if bare.workers > 1 and total >= wanted else ""
             )
+            share = f", {bare.slots * job.cpus_per_rank * 1000 / milli:.1f} to one" if milli else ""
+            note = f"{_ranks(job.ranks or 1)}{apart} want {_cpus(wanted)}, {_has(nodes, total)}: ranks share CPUs{share}"
             return Layout(
                 workers=layout.workers,
                 slots=layout.slots,

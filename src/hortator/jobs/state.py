@@ -237,6 +237,8 @@ def _waiting_or_running(
     starting = f"{workers_ready}/{workers_wanted} workers"
     if job["kind"] == "MPIJob":
         launcher = [pod for pod in pods if is_launcher(pod)]
+        if launcher and all(_phase(pod) in ("Succeeded", "Failed") for pod in launcher):
+            return "CG", "", "its launcher has ended"
         if not any(_phase(pod) == "Running" for pod in launcher) or workers_ready < workers_wanted:
             return ("CF", "Wiring", starting) if pods else ("PD", "", "the operator has not started it yet")
         return "R", "", ""
