@@ -31,11 +31,10 @@ class Lost(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How the job ended. ``first_failed``: the first rank that ended with a code, and that code."""
+    """How the job ended: what is known of it, its exit code, and whether somebody deleted it meanwhile."""
 
     view: JobView
     code: int
-    first_failed: tuple[int, int] | None
     deleted: bool = False
 
 
@@ -97,7 +96,7 @@ class Follower:
                     self._pod(news.value)
                 elif news.kind == "gone":
                     seen = view(self._job, self._mine())
-                    return Ending(seen, 125, self._printer.first_failed, deleted=True)
+                    return Ending(seen, 125, deleted=True)
                 elif news.kind == "log-end":
                     self._reading[news.value] = "ended"
                 elif news.kind == "pipe":
@@ -113,7 +112,7 @@ class Follower:
                 self._progress(seen)
                 code = self._code(seen)
                 if code is not None and "reading" not in self._reading.values():
-                    return Ending(seen, code, self._printer.first_failed)
+                    return Ending(seen, code)
         finally:
             self._stopped = True
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from hortator.jobs.state import ANNOTATION_TAGGED, is_launcher
-from hortator.jobs.tagged import STDERR, Decoder, Exit, Other, Output
+from hortator.jobs.tagged import STDERR, Decoder, Other, Output
 
 if TYPE_CHECKING:
     from hortator.kube.blocking import BlockingClient
@@ -30,8 +30,6 @@ class Printer:
     ranks: frozenset[int] | None = None
     tag_output: bool = False
     query: Mapping[str, Any] = field(default_factory=dict)
-    #: The first rank that was seen to end with a code other than 0, and that code.
-    first_failed: tuple[int, int] | None = None
     _printing: threading.Lock = field(default_factory=threading.Lock)
 
     def print_pod(self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool) -> None:
@@ -75,8 +73,6 @@ class Printer:
         for item in items:
             if isinstance(item, Output) and (self.ranks is None or item.rank in self.ranks):
                 self._write(2 if item.stream == STDERR else 1, self._tagged(item))
-            elif isinstance(item, Exit) and item.code and self.first_failed is None:
-                self.first_failed = (item.rank, item.code)
             elif isinstance(item, Other) and self.ranks is None:
                 self._write(2, item.data)
 

@@ -127,19 +127,9 @@ def _explain(ending: Ending) -> None:
         return
     if view.state == "TO":
         print(f"hort: {view.name} ran into its time limit", file=sys.stderr)
-    elif ending.first_failed is not None:
-        rank, code = ending.first_failed
-        how = f"was ended by {_signal_name(code - 128)}" if code > 128 else f"exited with {code}"
-        print(f"hort: {view.name} failed: rank {rank} {how}", file=sys.stderr)
-    elif view.message:
-        print(f"hort: {view.name} failed: {view.message}", file=sys.stderr)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
+    else:
+        # Which rank, and why, the launcher has said already, in the job's own log.
+        print(f"hort: {view.name} failed with exit code {ending.code}", file=sys.stderr)
 
 
 class _Progress:
@@ -188,5 +178,6 @@ def _progress_text(view: JobView) -> str:
     if view.state == "CF":
         return f"{view.reason.lower()} {view.message}".strip()
     if view.state == "PD" and view.reason:
-        return f"waiting: {view.reason}: {view.message}"
+        sentence, _, _ = view.message.partition(". ")
+        return f"waiting: {view.reason}: {sentence.rstrip('.')}"
     return ""

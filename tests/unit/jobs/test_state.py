@@ -57,6 +57,7 @@ FAILED = ("Failed", "BackoffLimitExceeded")
         (mpijob(), [], "PD", "", None),
         (mpijob(), FULL[:2], "CF", "Wiring", None),
         (mpijob(), FULL, "R", "", None),
+        (mpijob(), [pod("launcher", "Succeeded"), *FULL[1:]], "CG", "", None),
         (mpijob(("Succeeded", "MPIJobSucceeded")), FULL, "CD", "", 0),
         (mpijob(FAILED), [ended(3)], "F", "", 3),
         (mpijob(FAILED), [], "F", "", 1),
