@@ -134,6 +134,9 @@ def _open_mpi_by_agent(job: MPIJob, agent: str) -> Pairs:
         ("PRTE_MCA_plm_ssh_agent", agent),
         ("PRTE_MCA_plm_ssh_no_tree_spawn", "1"),
         ("PRTE_MCA_prte_set_default_slots", slots),
+        # Daemons of PRRTE 3.0 fork ranks in threads, and lose the end of one that ends before it is registered: mpirun
+        # then waits for ever (half of the runs of `mpirun hostname`). Without threads there is no such moment.
+        ("PRTE_MCA_odls_base_max_threads", "0"),
     )
 
 

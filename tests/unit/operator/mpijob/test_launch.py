@@ -75,6 +75,7 @@ def test_exec_mode_tells_every_mpi_of_the_agent() -> None:
         env["PRTE_MCA_prte_default_hostfile"] == env["OMPI_MCA_orte_default_hostfile"] == "/etc/mpi/hostfile"
     )
     assert env["HYDRA_HOST_FILE"] == env["I_MPI_HYDRA_HOST_FILE"] == "/etc/mpi/hostfile.hydra"
+    assert env["PRTE_MCA_odls_base_max_threads"] == "0"  # else daemons lose the end of ranks that end at once
 
 
 @pytest.mark.parametrize("implementation", ["MPICH", "Intel"])
