@@ -134,8 +134,8 @@ def _squeezed(job: Job, bare: Layout, nodes: Sequence[NodeCapacity], *, wanted: 
             apart = (
                 f" in {bare.workers} workers of {bare.slots}" if bare.workers > 1 and total >= wanted else ""
             )
-            share = f", {bare.slots * job.cpus_per_rank * 1000 / milli:.1f} to one" if milli else ""
-            note = f"{_ranks(job.ranks or 1)}{apart} want {_cpus(wanted)}, {_has(nodes, total)}: ranks share CPUs{share}"
+            ratio = f", {bare.slots * job.cpus_per_rank * 1000 / milli:.1f} to one" if milli else ""
+            note = f"{_ranks(job.ranks or 1)}{apart} want {_cpus(wanted)}, {_has(nodes, total)}: ranks share CPUs{ratio}"
             return Layout(
                 workers=layout.workers,
                 slots=layout.slots,
