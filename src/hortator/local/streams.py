@@ -64,7 +64,10 @@ class Connector(Protocol):
     """One node, as the API server reaches it. ``pod`` is the whole Pod object."""
 
     def logs(self, pod: dict[str, Any], options: LogOptions) -> AsyncIterator[bytes]:
-        """Yield a container's log; with ``follow``, until the container ends. Raises :class:`ContainerNotFound`."""
+        """Yield a container's log; with ``follow``, until the container ends.
+
+        The first chunk comes at once, and is empty while the container says nothing. Raises :class:`ContainerNotFound`.
+        """
 
     async def exec(
         self, pod: dict[str, Any], container: str, command: list[str], *, stdin: bool, tty: bool

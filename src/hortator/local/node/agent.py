@@ -271,7 +271,7 @@ class NodeAgent:
     # -- the way into pods (local.streams.Connector) ------------------------------------------------------------
 
     async def logs(self, pod: dict[str, Any], options: LogOptions) -> AsyncIterator[bytes]:
-        """Yield a container's log. Raises :class:`ContainerNotFound`."""
+        """Yield a container's log, with an empty chunk first while it says nothing. Raises :class:`ContainerNotFound`."""
         metadata = pod["metadata"]
         self._check_container(pod, options.container)
         data, _ = self._host.places.of(metadata["uid"])
@@ -298,7 +298,7 @@ class NodeAgent:
         uid = metadata["uid"]
         self._readers[uid] += 1
         try:
-            async with contextlib.aclosing(read_log(folder, options, process)) as chunks:
+            async with contextlib.aclosing(read_log(folder, options, process, announce=True)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         finally:

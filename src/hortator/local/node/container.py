@@ -370,10 +370,12 @@ async def read_log(
     live: ContainerProcess | None,
     *,
     begin: tuple[int, int] | None = None,
+    announce: bool = False,
 ) -> AsyncGenerator[bytes, None]:
     """Yield a container's log. ``live`` is the container if it still runs: what its reader has not had is kept.
 
-    ``begin`` is a place that :func:`log_end` returned.
+    ``begin`` is a place that :func:`log_end` returned. With ``announce``, an empty chunk comes before the first wait for
+    output, so that the caller knows that the log has begun.
 
     Reading is inline because the pages are nearly always in memory; what is not asked for is not read.
     """
@@ -426,11 +428,16 @@ async def read_log(
                     left -= len(data)
                     if left == 0:
                         return
+                announce = False
             if records:
                 await asyncio.sleep(0)
                 continue
             if not (options.follow and running) or grown is None:
                 return
+            if announce:
+                announce = False
+                yield b""
+                continue
             if merger.holding:
                 try:
                     await asyncio.wait_for(grown.wait(), _HOLD)

@@ -127,7 +127,7 @@ class Pods:
             first = await anext(chunks, None)
         except ContainerNotFound as error:
             raise StatusError.bad_request(str(error)) from error
-        return Response(200, {"content-type": "text/plain"}, stream=_Rejoined(first, chunks))
+        return Response(200, {"content-type": "text/plain"}, stream=_Rejoined(first or None, chunks))
 
     async def exec(self, call: Call) -> Response:
         """Run a command in a container."""
