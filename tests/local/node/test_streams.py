@@ -154,10 +154,14 @@ async def test_what_is_not_there_is_said(cluster: LocalCluster) -> None:
 
 async def test_a_followed_log_is_answered_before_the_container_says_anything(cluster: LocalCluster) -> None:
     # A client that waits for the answer's head gives up after a while: a quiet program is not a dead server.
-    await cluster.client.create(PODS, pod("p", "read line; echo $line", container={"stdin": True}), namespace="default")
+    await cluster.client.create(
+        PODS, pod("p", "read line; echo $line", container={"stdin": True}), namespace="default"
+    )
     seen = await cluster.until("p", running)
     query = (("follow", "true"),)
-    answer = await cluster.client.transport.stream(Request("GET", "/api/v1/namespaces/default/pods/p/log", query))
+    answer = await cluster.client.transport.stream(
+        Request("GET", "/api/v1/namespaces/default/pods/p/log", query)
+    )
     session = await cluster.host.agents["local"].attach(seen, "main", stdin=True, tty=False)
     await session.write(b"at last\n")
     assert answer.stream is not None
