@@ -8,7 +8,7 @@ from __future__ import annotations
 
 __all__ = ["Complaints"]
 
-RULE = b"-" * 74 + b"\n"
+RULE = b"-" * 74
 LIMIT = 8192  # no such paragraph is longer
 
 
@@ -37,12 +37,16 @@ class Complaints:
         *lines, self._rest = (self._rest + data).split(b"\n")
         for text in lines:
             line = text + b"\n"
+            # Paragraphs reach mpirun from several hosts: a rule may follow a stray blank, and other lines come in between.
+            rule = text.strip() == RULE
+            if self._is_exit(text) or _is_noise(text):
+                continue
             if self._block is None:
-                if line == RULE:
+                if rule:
                     self._block = line
-                elif not self._is_exit(text) and not _is_noise(text):
+                else:
                     out += line
-            elif line == RULE:
+            elif rule:
                 out += self._judge(self._block + line)
                 self._block = None
             else:
@@ -52,8 +56,8 @@ class Complaints:
         return out
 
     def close(self) -> bytes:
-        """Return what was held back."""
-        out = (self._block or b"") + self._rest
+        """Return what was held back, as a whole line."""
+        out = (self._block or b"") + (self._rest + b"\n" if self._rest.strip() else b"")
         self._block, self._rest = None, b""
         return out
 

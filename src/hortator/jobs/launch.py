@@ -130,7 +130,10 @@ def prepare(
     slots = divide(ranks, hosts)
     mpirun = find_mpirun([os.fsdecode(word) for word in command], text)
     result = dict(environ)
-    for name, value in settings(mpirun, oversubscribed="HORT_OVERSUBSCRIBED" in text).items():
+    crowded = (
+        "HORT_OVERSUBSCRIBED" in text or ranks * int(text.get("HORT_CPUS_PER_RANK", "1")) > _usable_cpus()
+    )
+    for name, value in settings(mpirun, oversubscribed=crowded).items():
         result.setdefault(os.fsencode(name), os.fsencode(value))
     if len(hosts) > 1 and mpirun.family == OPENMPI and pod_name != os.uname().nodename:
         for key, setting in _without_sandbox(caller).items():
@@ -149,6 +152,12 @@ def prepare(
     wrapper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.sh")
     line = mpirun_line(mpirun, ranks=ranks, hostfile=file, forward=forward)
     return [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
+
+
+def _usable_cpus() -> int:
+    """Return how many CPUs this machine gives us: its nodes may have been declared with more."""
+    count = getattr(os, "sched_getaffinity", None)
+    return len(count(0)) if count else os.cpu_count() or 1
 
 
 def _without_sandbox(caller: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]:

@@ -39,8 +39,10 @@ OTHER = RULE + b"No executable was specified on the prterun command line.\n" + R
         (SIGNAL, b"", (2, 137)),
         (ABORTED + b"hort-exit 1 3\n" + OPENMPI4_EXIT, b"", (1, 3)),
         (OTHER, OTHER, None),
-        (b"words\nhort-exit of mine\nlast", b"words\nhort-exit of mine\nlast", None),
-        (RULE + b"cut off", RULE + b"cut off", None),
+        (b"words\nhort-exit of mine\nlast", b"words\nhort-exit of mine\nlast\n", None),
+        (RULE + b"cut off", RULE + b"cut off\n", None),
+        (b" " + OTHER + b"hort-exit 0 14\n" + OPENMPI5_EXIT + b" ", b" " + OTHER, (0, 14)),
+        (OTHER[:100] + b"\nhort-exit 2 5\n" + OTHER[100:], OTHER[:100] + b"\n" + OTHER[100:], (2, 5)),
         (RULE + b"x" * 9000 + b"\nmore\n", RULE + b"x" * 9000 + b"\nmore\n", None),
     ],
 )
