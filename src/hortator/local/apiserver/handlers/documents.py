@@ -15,6 +15,9 @@ from hortator.local.apiserver.scheme import Kind
 
 __all__ = ["Documents"]
 
+#: What upstream answers; clients ask for it with an ``@`` before the last version.
+_V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
 
 class Documents:
     """Documents are made when first asked for, and again after the catalog changed."""
@@ -36,9 +39,8 @@ class Documents:
             return Response(200, {"content-type": "text/plain; charset=utf-8"}, b"ok")
         if path in ("/api", "/apis"):
             return self._group_lists(request, core=path == "/api")
-        if path == "/openapi/v2":
-            # Served as protobuf only upstream's clients read; they go on with v3.
-            raise StatusError.not_acceptable(("application/json",))
+        if path == "/openapi/v2" and "proto-openapi.spec.v2" in request.headers.get("accept", ""):
+            return Response(200, {"content-type": _V2_PROTOBUF}, openapi.EMPTY_V2_PROTOBUF)
         body, tag = self._document(path)
         if tag and request.headers.get("if-none-match", "").strip('"') == tag:
             return Response(304, {"etag": f'"{tag}"'})
@@ -86,6 +88,8 @@ class Documents:
             return self._make(path, lambda: discovery.group(self._kinds(), parts[1]))
         if parts[0] == "apis" and len(parts) == 3:
             return self._make(path, lambda: discovery.resource_list(self._kinds(), parts[1], parts[2]))
+        if path == "/openapi/v2":
+            return self._make(path, lambda: openapi.EMPTY_V2)
         if path == "/openapi/v3":
             return self._make(path, self._openapi_index)
         if path.startswith("/openapi/v3/api"):
@@ -109,7 +113,7 @@ class Documents:
         return [served.kind for served in self._catalog.all()]
 
     def _paths(self) -> list[str]:
-        found = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/version", "/openapi/v3"}
+        found = {"/api", "/apis", "/healthz", "/livez", "/readyz", "/version", "/openapi/v2", "/openapi/v3"}
         for served in self._catalog.all():
             found.add("/" + openapi.path_of(served.group, served.kind.version))
             if served.group:
