@@ -6,7 +6,8 @@ import argparse
 import getpass
 from datetime import UTC, datetime
 
-from hortator.cli.finding import Found, find, resource_of
+from hortator.cli.finding import Found, find
+from hortator.cli.kinds import resource_of
 from hortator.cli.target import Target, add_target, choose
 from hortator.jobs.state import ANNOTATION_CANCELLED
 from hortator.kube.errors import NotFound as ApiNotFound

@@ -26,7 +26,7 @@ from hortator.cli.errors import CommandError, Conflict
 from hortator.cli.places import LocalPlaces, private_dir, write_private
 
 if TYPE_CHECKING:
-    from hortator.cli.up import Options
+    from hortator.cli.background import Options
     from hortator.kube.client import Client
     from hortator.local.node.zygote import Zygote
 

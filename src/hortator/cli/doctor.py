@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hortator.cli.background import read_state
 from hortator.cli.output import add_output, emit
 from hortator.cli.places import LocalPlaces, local_places
-from hortator.cli.target import read_state
 
 __all__ = ["configure", "run"]
 

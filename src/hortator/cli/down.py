@@ -8,9 +8,9 @@ import select
 import signal
 import sys
 
+from hortator.cli.background import read_state
 from hortator.cli.errors import CommandError
 from hortator.cli.places import local_places
-from hortator.cli.target import read_state
 
 #: How long the cluster may take for ending its pods (each has its own grace period) before it is killed.
 GRACE_SECONDS = 30

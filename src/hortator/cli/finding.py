@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from hortator.cli.errors import NotFound, UsageError
+from hortator.cli.kinds import MPI_JOBS, items_of
 from hortator.cli.target import Target
 from hortator.jobs.state import JobView, pods_of, view
 from hortator.kube.errors import NotFound as ApiNotFound
-from hortator.kube.resources import JOBS, PODS, Resource
+from hortator.kube.resources import JOBS, PODS
 
-__all__ = ["MPI_JOBS", "Found", "all_jobs", "find", "job_names", "resource_of"]
-
-MPI_JOBS = Resource("kubeflow.org", "v2beta1", "mpijobs", "MPIJob")
+__all__ = ["Found", "all_jobs", "find"]
 
 
 class Found:
@@ -35,31 +34,17 @@ class Found:
         return str(self.job["metadata"]["namespace"])
 
 
-def resource_of(job: dict[str, Any]) -> Resource:
-    """Return where a job's kind is served."""
-    return MPI_JOBS if job["kind"] == "MPIJob" else JOBS
-
-
 def all_jobs(target: Target, *, namespace: str | None = None) -> list[Found]:
     """Return every job of the cluster (or of one namespace), oldest first, whatever created it.
 
     Jobs that another job made (a launcher's batch Job) are not jobs of their own. A cluster may lack
     the MPIJob kind.
     """
-    jobs = _list(target, MPI_JOBS, namespace) + _list(target, JOBS, namespace)
+    jobs = items_of(target, MPI_JOBS, namespace) + items_of(target, JOBS, namespace)
     jobs = [job for job in jobs if not _made_by_mpijob(job)]
-    pods = _list(target, PODS, namespace) if jobs else []
+    pods = items_of(target, PODS, namespace) if jobs else []
     jobs.sort(key=lambda job: (job["metadata"].get("creationTimestamp", ""), job["metadata"]["name"]))
     return [Found(job, pods_of(job, pods)) for job in jobs]
-
-
-def job_names(target: Target) -> set[str]:
-    """Return the names of all jobs of the target's namespace."""
-    return {
-        job["metadata"]["name"]
-        for resource in (MPI_JOBS, JOBS)
-        for job in _list(target, resource, target.namespace)
-    }
 
 
 def find(target: Target, name: str) -> Found:
@@ -78,14 +63,6 @@ def find(target: Target, name: str) -> Found:
         pods = target.client.list(PODS, namespace=namespace, labels=f"{key}={plain}").items
         return Found(job, pods_of(job, pods))
     raise NotFound(f"there is no job {plain} in namespace {namespace}", hint="hort jobs")
-
-
-def _list(target: Target, resource: Resource, namespace: str | None) -> list[dict[str, Any]]:
-    try:
-        items = target.client.list(resource, namespace=namespace).items
-    except ApiNotFound:
-        return []
-    return [item | {"kind": resource.kind} for item in items]
 
 
 def _made_by_mpijob(job: dict[str, Any]) -> bool:

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
-from hortator.cli.finding import Found, resource_of
+from hortator.cli.finding import Found
+from hortator.cli.kinds import resource_of
 from hortator.cli.printer import Printer
 from hortator.cli.target import Target
 from hortator.jobs.state import JobView, is_launcher, pods_of, view

@@ -6,9 +6,9 @@ import argparse
 import sys
 from typing import Any
 
+from hortator.cli.background import read_state
 from hortator.cli.errors import Unreachable
 from hortator.cli.places import LocalPlaces, config_dir, local_places, private_dir, write_private
-from hortator.cli.target import read_state
 
 __all__ = ["CONTEXT", "configure", "content", "run"]
 

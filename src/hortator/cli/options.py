@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from hortator.cli.errors import CommandError, NeverFits, UsageError
-from hortator.cli.finding import job_names, resource_of
+from hortator.cli.kinds import job_names, resource_of
 from hortator.cli.target import Target
 from hortator.kube.errors import AlreadyExists
 from hortator.kube.resources import NODES, SECRETS

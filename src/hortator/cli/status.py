@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from hortator.cli.background import read_state
 from hortator.cli.output import add_output, age, emit, table
 from hortator.cli.places import local_places
-from hortator.cli.target import LOCAL, Target, local_client, read_state
+from hortator.cli.target import LOCAL, Target, local_client
 from hortator.kube.resources import NODES, PODS
 
 __all__ = ["configure", "run"]

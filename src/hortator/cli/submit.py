@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hortator.cli.errors import CommandError, UsageError
-from hortator.cli.finding import MPI_JOBS
+from hortator.cli.kinds import MPI_JOBS
 from hortator.cli.options import add_job_flags, create_job, prepare, said
 from hortator.cli.target import Target, add_target, choose
 from hortator.kube.resources import (

@@ -8,13 +8,13 @@ context.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hortator.cli.background import read_state, start_in_background
 from hortator.cli.errors import CommandError, Unreachable
 from hortator.cli.places import LocalPlaces, local_places
 from hortator.cli.settings import chosen_context
@@ -22,7 +22,7 @@ from hortator.cli.settings import chosen_context
 if TYPE_CHECKING:
     from hortator.kube.blocking import BlockingClient
 
-__all__ = ["LOCAL", "Target", "add_target", "choose", "local_client", "read_state"]
+__all__ = ["LOCAL", "Target", "add_target", "choose", "local_client"]
 
 LOCAL = "local"
 _IN_CLUSTER = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
@@ -65,8 +65,6 @@ def choose(args: argparse.Namespace, *, start: bool = False) -> Target:
     if state is None:
         if not start:
             raise Unreachable("the local cluster is not running", hint="hort up -d")
-        from hortator.cli.up import start_in_background
-
         print("hort: starting the local cluster (stop it with: hort down)", file=sys.stderr)
         state = start_in_background(places)
     return Target(LOCAL, local_client(places, state), args.namespace or "default", places)
@@ -85,25 +83,6 @@ def _remote(name: str, args: argparse.Namespace) -> Target:
     return Target(
         name, BlockingClient.from_config(cluster), args.namespace or cluster.namespace or "default", None
     )
-
-
-def read_state(places: LocalPlaces) -> dict[str, Any] | None:
-    """Return what the running local cluster says of itself, or None when none is ready.
-
-    A cluster holds the lock of its data folder while it lives, so a state file left behind by a kill is not believed.
-    """
-    import fcntl
-
-    try:
-        with places.lock_file.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                state: dict[str, Any] = json.loads(places.state_file.read_bytes())
-                return state
-            return None
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
 
 
 def local_client(places: LocalPlaces, state: dict[str, Any]) -> BlockingClient:

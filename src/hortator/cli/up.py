@@ -8,28 +8,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from hortator.cli.background import Options, read_state, start_in_background
 from hortator.cli.errors import CommandError, Conflict, UsageError
-from hortator.cli.places import LocalPlaces, local_places, private_dir
-from hortator.cli.target import read_state
+from hortator.cli.places import LocalPlaces, local_places
 
-__all__ = ["Options", "configure", "run", "start_in_background"]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a local cluster is made of. None means: what the machine has."""
-
-    nodes: int = 1
-    cpus: int | None = None
-    memory: str | None = None
-    gpus: int | None = None
-    port: int | None = None
+__all__ = ["configure", "run"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -133,62 +120,6 @@ def _tell(descriptor: int, message: dict[str, Any]) -> None:
         return  # who started us has gone (Ctrl-C): the cluster stays
 
 
-def start_in_background(places: LocalPlaces, options: Options | None = None) -> dict[str, Any]:
-    """Start a cluster that outlives this process; return its state once it is ready.
-
-    Raises what stopped the start, as the cluster's own process told it.
-    """
-    options = options or Options()
-    private_dir(places.data)
-    reading, writing = os.pipe()
-    command = [sys.executable, "-m", "hortator.cli.main", "up", "--data-dir", str(places.data)]
-    command += ["--ready-fd", str(writing)]
-    for flag, value in asdict(options).items():
-        if value is not None:
-            command += [f"--{flag}", str(value)]
-    descriptor = os.open(places.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            pass_fds=[writing],
-            start_new_session=True,
-            cwd="/",
-        )
-    finally:
-        os.close(writing)
-        os.close(descriptor)
-    with open(reading) as answers:
-        # One line, not up to the end: the zygote holds the other side open too.
-        text = answers.readline()
-    if not text:
-        code = process.wait()
-        raise CommandError(
-            "the local cluster did not start",
-            cause=_last_line(places.log_file) or f"its process ended with {code}",
-            hint=f"see {places.log_file}",
-        )
-    answer = json.loads(text)
-    if "error" in answer:
-        told = answer["error"]
-        error = CommandError(told["what"], cause=told["cause"], hint=told["hint"])
-        error.code = told["code"]
-        raise error
-    state: dict[str, Any] = answer["ready"]
-    process.returncode = 0  # it is meant to outlive us: no warning that it still runs
-    return state
-
-
-def _last_line(path: Path) -> str:
-    try:
-        lines = path.read_text(errors="replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1] if lines else ""
-
-
 def _logout_warning() -> str:
     """Return what to say where the system ends a person's processes at logout (systemd's KillUserProcesses)."""
     if os.getuid() == 0 or not Path("/run/systemd/system").exists():
@@ -209,13 +140,3 @@ def _logout_warning() -> str:
     if not killing or lingering:
         return ""
     return "note: this system ends your processes when you log out; prevent it with: loginctl enable-linger"
-
-
-def with_defaults(options: Options, *, cpus: int, memory: str, gpus: int) -> Options:
-    """Return the options with what the machine has in place of None."""
-    return replace(
-        options,
-        cpus=options.cpus if options.cpus is not None else cpus,
-        memory=options.memory or memory,
-        gpus=options.gpus if options.gpus is not None else gpus,
-    )

@@ -6,7 +6,8 @@ import argparse
 import time
 
 from hortator.cli.errors import CommandError, NotFound, UsageError
-from hortator.cli.finding import Found, find, resource_of
+from hortator.cli.finding import Found, find
+from hortator.cli.kinds import resource_of
 from hortator.cli.target import Target, add_target, choose
 from hortator.jobs.state import STATES
 from hortator.kube.errors import Expired

@@ -22,8 +22,8 @@ from hortator.cli.main import COMMANDS, main
 )
 def test_commands_import_nothing_heavy(words: list[str], heavy: list[str], tmp_path: object) -> None:
     program = (
-        "import sys; from hortator.cli import main, up; "
-        "up.start_in_background = lambda *a: sys.exit(0); "
+        "import sys; from hortator.cli import background, main; "
+        "background.start_in_background = lambda *a: sys.exit(0); "
         "code = None\n"
         "try: main.main(sys.argv[1:])\n"
         "except SystemExit: pass\n"
