@@ -179,6 +179,8 @@ def local_machine_env(*, root: bool, loopback: str = "lo") -> dict[str, str]:
         "HYDRA_BINDING": "none",
         "I_MPI_PIN": "0",
         "I_MPI_OFI_PROVIDER": "tcp",
+        # MPICH's UCX takes all hosts of one machine for one, and each pod has its own System V memory.
+        "UCX_TLS": "^sysv",
     }
     if root:
         for prefix in ("PRTE", "OMPI"):
