@@ -129,14 +129,17 @@ class Follower:
         return list(pods_of(self._job, self._pods.values()))
 
     def _code(self, seen: JobView) -> int | None:
-        """Return the exit code as soon as it is certain: when the one launcher ended, or when the job did."""
+        """Return the exit code as soon as it is certain: when the one launcher ended well, or when the job did.
+
+        A launcher that failed may have been ended by the time limit or a cancellation: that, the job tells.
+        """
         if seen.finished:
             # The job's own condition may come before the pod's state with the code that the program gave.
             if seen.state == "F" and (code := self._main_code()) is not None:
                 return code
             return seen.exit_code
         if self._job["kind"] == "MPIJob" and self._retries() == 0:
-            return self._main_code()
+            return 0 if self._main_code() == 0 else None
         return None
 
     def _retries(self) -> int | None:

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
     if not command:
         raise UsageError("no command was given", hint="hort run -n 4 -- ./program")
     stdin = _stdin(interactive=args.interactive)
-    values = prepare(args, command, stdin=stdin is not None)
     try:
+        values = prepare(args, command, stdin=stdin is not None)
         target = choose(args, start=True)
         job, note = create_job(target, args.name, values)
         _say(target, job, note)

@@ -178,8 +178,8 @@ def _has(nodes: Sequence[NodeCapacity], total: int) -> str:
 
 
 def _size(size: int) -> str:
-    for unit in ("B", "Ki", "Mi"):
+    for unit in ("B", "Ki", "Mi", "Gi"):
         if size < 10240:
-            return f"{size:.0f} {unit}"
+            return f"{size} {unit}"
         size //= 1024
-    return f"{size / 1024:.0f} Gi" if size >= 10240 else f"{size} Gi"
+    return f"{size} Ti"
