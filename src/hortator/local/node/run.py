@@ -350,8 +350,10 @@ class ContainerRun:
                     return None
                 self._hurry.clear()
                 hurried = asyncio.ensure_future(self._hurry.wait())
-                await asyncio.wait((task, hurried), timeout=left, return_when=asyncio.FIRST_COMPLETED)
-                hurried.cancel()
+                try:
+                    await asyncio.wait((task, hurried), timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    hurried.cancel()
             return task.result()
         finally:
             if not task.done():
