@@ -201,11 +201,16 @@ async def test_attach(api: Api, node: Node) -> None:
         api, f"{PODS}/p/attach", "v5.channel.k8s.io", stdout="1", tty="1", container="main"
     )
     assert node.asked == ("main", False, True)
+    node.session.code = 3
     wire = Wire()
     await converse(response, wire)
     await node.session.write(b"hello")
     await node.session.close_stdin()
-    assert sort(await wire.everything())[1] == b"hello"
+    said = sort(await wire.everything())
+    assert (said[1], json.loads(said[3])["status"]) == (
+        b"hello",
+        "Success",
+    )  # the pod's status tells the code
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from hortator.apimachinery.fielderrors import go_quote
@@ -145,9 +146,10 @@ class Pods:
         return await self._session(request, wanted, start)
 
     async def attach(self, call: Call) -> Response:
-        """Join a container's own streams."""
+        """Join a container's own streams. How it ended is in the pod's status, where kubectl run reads it."""
         await self._may_connect(call)
         pod, container, wanted = self._target(call)
+        wanted = replace(wanted, exit_code=False)
         node = self._node(pod)
 
         async def start() -> Session:

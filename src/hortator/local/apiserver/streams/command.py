@@ -29,12 +29,13 @@ _STREAMS_SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which streams the client asked for."""
+    """Which streams the client asked for, and whether it is told the exit code (upstream: for exec, not for attach)."""
 
     stdin: bool
     stdout: bool
     stderr: bool
     tty: bool
+    exit_code: bool = True
 
 
 def status_of(code: int) -> dict[str, Any]:
@@ -124,7 +125,8 @@ async def _serve(
         async for descriptor, data in session.output():
             if (descriptor == STDOUT and wanted.stdout) or (descriptor == STDERR and wanted.stderr):
                 await send(descriptor, data)
-        status = status_of(await session.wait())
+        code = await session.wait()
+        status = status_of(code if wanted.exit_code else 0)
         await send(channels.ERROR, msgspec.json.encode(status))
 
     writing = asyncio.ensure_future(pump())
