@@ -3,8 +3,9 @@
 The rank wrapper tells of each rank by a line in the FIFO ``$HORT_RUN_DIR/collector`` and connects the program to two
 FIFOs of its own; this program reads them and writes whole tagged lines (``tagged.py``) to its standard output. It blocks
 when its reader does, and so do the ranks: nothing is dropped. It ends when every rank that came has ended and the
-daemons that started them (prted, orted, hydra's proxy) are gone; where none ever comes it waits for the operator, who
-cleans running workers up. It starts nothing. Standard library only; runs as ``start.py collector``.
+daemons that started them (prted, orted, hydra's proxy) are gone, or when the launcher says that none will come; else it
+waits for the operator, who cleans running workers up. It starts nothing. Standard library only; runs as
+``start.py collector``.
 """
 
 # ruff: noqa: PTH115
@@ -67,6 +68,7 @@ class Collector:
         self._partial = b""
         self._closed: set[int] = set()  # descriptors closed while handling one batch of events
         self._stop_at: float | None = None
+        self._none = False  # the launcher said that no more ranks will come
         path = f"{run_dir}/collector"
         with contextlib.suppress(FileExistsError):
             os.mkfifo(path, 0o600)
@@ -112,7 +114,9 @@ class Collector:
             time.monotonic() >= self._stop_at or all(rank.done for rank in self._ranks.values())
         ):
             return True
-        if not self._ranks or not all(rank.done for rank in self._ranks.values()):
+        if not self._ranks:
+            return self._none
+        if not all(rank.done for rank in self._ranks.values()):
             return False
         return not self._daemons & self._alive
 
@@ -147,6 +151,8 @@ class Collector:
                     rank = self._ranks.get(int(rest[0]))
                     if rank is not None:
                         self._ended(rank, int(rest[1]))
+                elif word == "none":
+                    self._none = True
 
     def _started(self, fields: list[str]) -> None:
         number, local, pid, wrapper, daemon = (int(field) for field in fields[:5])

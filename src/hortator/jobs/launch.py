@@ -35,6 +35,7 @@ from hortator.jobs.mpi import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import NoReturn
 
 __all__ = ["divide", "main", "read_hostfile"]
 
@@ -56,6 +57,8 @@ OUTSIDE = {
 }
 #: Settings of the MPI library itself that the launch environment adds, for families whose mpirun does not forward them.
 FORWARDED = (b"I_MPI_", b"FI_", b"UCX_", b"MPICH_", b"MPIR_")
+#: Programs that start a command on a worker, by host name, as ssh does.
+AGENTS = ("PRTE_MCA_plm_ssh_agent", "OMPI_MCA_plm_rsh_agent", "HYDRA_LAUNCHER_EXEC")
 KILL_SECONDS = 10
 
 
@@ -100,13 +103,44 @@ def main(arguments: list[str]) -> None:
         if which(program, {"PATH": os.fsdecode(environ.get(b"PATH", b"/bin:/usr/bin"))}) is None:
             there = os.path.exists(program)
             reason = "not executable" if "/" in program and there else "no such program"
-            enter.die(f"cannot run {program}: {reason}", 126 if there else 127)
+            _refuse(f"cannot run {program}: {reason}", 126 if there else 127)
         line, slots, environ = prepare(command, environ, caller=context.environ, pod_name=pod_name)
     except (enter.BadContext, NoHosts, NoMpirun, WrongMpirun) as error:
-        enter.die(str(error), 125)
+        _refuse(str(error), 125)
     except (OSError, ValueError, KeyError) as error:
-        enter.die(f"cannot start the ranks: {error}", 125)
+        _refuse(f"cannot start the ranks: {error}", 125)
     os._exit(run(line, slots, environ))
+
+
+def _refuse(message: str, code: int) -> NoReturn:
+    _release()
+    enter.die(message, code)
+
+
+def _release() -> None:
+    """Tell every worker that no more ranks will come: one that had none need not wait for any.
+
+    A worker that cannot be told ends when the operator cleans up, a few seconds later.
+    """
+    agent = next((os.environ[name] for name in AGENTS if name in os.environ), None)
+    file = next((os.environ[name] for name in HOSTFILES if name in os.environ), None)
+    if agent is None or file is None:
+        return
+    try:
+        with open(file, encoding="utf-8") as stream:
+            hosts = [host for host, _ in read_hostfile(stream.read())]
+    except (OSError, ValueError):
+        return
+    silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+    told = []
+    for host in hosts:
+        line = [agent, host, 'echo none >"$HORT_RUN_DIR/collector"']
+        try:
+            told.append(os.posix_spawn(agent, line, os.environ, file_actions=silent))
+        except OSError:
+            break
+    for pid in told:
+        os.waitpid(pid, 0)
 
 
 def prepare(
@@ -241,6 +275,8 @@ def run(line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, by
         rank, ended = complaints.failed
         os.write(2, f"hort: {told(rank, ended, slots)}\n".encode())
         code = ended or code
+    elif code and not stopped:
+        _release()
     return code
 
 
