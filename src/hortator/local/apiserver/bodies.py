@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,18 +125,19 @@ def accepted(request: Request, *formats: str) -> Accepted:
 
 
 class _Duplicates:
-    """Collects the paths of JSON keys that stand twice in one object."""
+    """Notices whether a JSON key stands twice in one object."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.found = False
 
     def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in result:
-                self.found.append(key)
-            result[key] = value
+        result = dict(pairs)
+        self.found = self.found or len(result) < len(pairs)
         return result
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """A JSON object with every pair that was written."""
 
 
 def _load_json(body: bytes) -> Any:
@@ -156,10 +157,27 @@ async def load_json(body: bytes) -> Any:
 
 
 def duplicate_keys(body: bytes) -> list[str]:
-    """Return the names of JSON keys that stand twice in one object, in order of appearance."""
+    """Return the paths (``spec.containers[0].name``) of JSON keys that stand twice in one object, in their order."""
     duplicates = _Duplicates()
     json.loads(body, object_pairs_hook=duplicates)
-    return duplicates.found
+    return list(_repeated(json.loads(body, object_pairs_hook=_Pairs))) if duplicates.found else []
+
+
+def _repeated(document: Any) -> Iterator[str]:
+    stack = [("", document, False)]
+    while stack:
+        path, value, again = stack.pop()
+        if again:
+            yield path
+        if isinstance(value, _Pairs):
+            names: set[str] = set()
+            inside = []
+            for name, each in value:
+                inside.append((f"{path}.{name}" if path else name, each, name in names))
+                names.add(name)
+            stack += reversed(inside)
+        elif isinstance(value, list):
+            stack += reversed([(f"{path}[{index}]", each, False) for index, each in enumerate(value)])
 
 
 def _load_protobuf(body: bytes, decode_envelope: Callable[[bytes], dict[str, Any]]) -> Any:
@@ -189,7 +207,7 @@ async def decode(
     protobuf: Callable[[bytes], dict[str, Any]] | None,
     duplicates: list[str] | None = None,
 ) -> Any:
-    """Read a request's body. Names of repeated JSON keys are added to ``duplicates`` when given.
+    """Read a request's body. Paths of repeated JSON keys are added to ``duplicates`` when given.
 
     Raises 400 for what cannot be read, 413 for what is too large and 415 for a type that is not read here.
     """

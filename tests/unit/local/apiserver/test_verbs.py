@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from hortator.local.apiserver.bodies import duplicate_keys
 from support.api import CRDS, MAPS, MERGE, PODS, WIDGETS, Api, pod, widgets
 
 NAMESPACES = "/api/v1/namespaces"
@@ -124,8 +125,10 @@ async def test_unknown_fields(api: Api, custom: bool) -> None:
 async def test_duplicate_keys_are_noticed(api: Api) -> None:
     body = b'{"metadata":{"name":"m"},"data":{"a":"1","a":"2"}}'
     answer = await api("POST", MAPS, body, fieldValidation="Strict")
-    assert answer.status == 400 and 'duplicate field "' in answer.message
+    assert answer.status == 400 and 'duplicate field "data.a"' in answer.message
     assert "duplicate field" in (await api.post(MAPS, body)).headers["warning"]
+    body = b'{"spec":{"containers":[{},{"env":[],"env":[]}]},"spec":1}'
+    assert duplicate_keys(body) == ["spec.containers[1].env", "spec"]
 
 
 async def test_update_needs_the_newest_version(api: Api) -> None:
