@@ -70,6 +70,7 @@ class Follower:
         self._on_signal = on_signal
         self._news: queue.SimpleQueue[_News] = queue.SimpleQueue()
         self._reading: dict[str, str] = {}  # pod uid -> reading | ended
+        self._listed = False  # the pods, after the end
         self._fed = False
         self._signals = 0
         self._stopped = False
@@ -81,12 +82,7 @@ class Follower:
     def follow(self) -> Ending:
         """Return when the job has ended and all its output is printed. Raises :class:`Lost` or ``BrokenPipeError``."""
         self._start(self._watch, self._resource, "job", f"metadata.name={self._name}", "")
-        key = (
-            "training.kubeflow.org/job-name"
-            if self._job["kind"] == "MPIJob"
-            else "batch.kubernetes.io/job-name"
-        )
-        self._start(self._watch, PODS, "pod", "", f"{key}={self._name}")
+        self._start(self._watch, PODS, "pod", "", self._pods_label)
         lost: str | None = None
         try:
             while True:
@@ -112,10 +108,30 @@ class Follower:
                 seen = view(self._job, self._mine())
                 self._progress(seen)
                 code = self._code(seen)
-                if code is not None and "reading" not in self._reading.values():
+                if code is None:
+                    continue
+                self._list_pods_once()
+                if "reading" not in self._reading.values():
                     return Ending(seen, code)
         finally:
             self._stopped = True
+
+    def _list_pods_once(self) -> None:
+        """Look for pods that the watch has not told of yet: the news of the job's end may come before theirs."""
+        if self._listed:
+            return
+        self._listed = True
+        try:
+            pods = self._target.client.list(PODS, namespace=self._namespace, labels=self._pods_label).items
+        except KubeError as error:
+            raise Lost(str(error)) from error
+        for pod in pods:
+            self._pod(pod)
+
+    @property
+    def _pods_label(self) -> str:
+        mpi = self._job["kind"] == "MPIJob"
+        return f"{'training.kubeflow.org' if mpi else 'batch.kubernetes.io'}/job-name={self._name}"
 
     @property
     def _name(self) -> str:

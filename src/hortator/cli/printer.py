@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -44,24 +45,24 @@ class Printer:
 
     def _print_plain(self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool) -> None:
         """Read the two streams side by side, so that they stay apart."""
-        problems: list[BaseException] = []
+        ends: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
 
-        def errors() -> None:
+        def copy(stream: str, descriptor: int) -> None:
             try:
-                for data in self._chunks(client, pod, follow=follow, stream="Stderr"):
-                    self._write(2, data)
-            except Exception as error:  # noqa: BLE001 - raised again by the thread that joins
-                problems.append(error)
+                for data in self._chunks(client, pod, follow=follow, stream=stream):
+                    self._write(descriptor, data)
+            except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+                ends.put(error)
+            else:
+                ends.put(None)
 
-        beside = threading.Thread(target=errors, daemon=True)
-        beside.start()
-        try:
-            for data in self._chunks(client, pod, follow=follow, stream="Stdout"):
-                self._write(1, data)
-        finally:
-            beside.join()
-        if problems:
-            raise problems[0]
+        for pair in (("Stdout", 1), ("Stderr", 2)):
+            threading.Thread(target=copy, args=pair, daemon=True).start()
+        for _ in range(2):
+            # What stops one stream is told at once: the other may have nothing to say for hours.
+            problem = ends.get()
+            if problem is not None:
+                raise problem
 
     def _chunks(
         self, client: BlockingClient, pod: Mapping[str, Any], *, follow: bool, stream: str
