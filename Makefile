@@ -1,5 +1,7 @@
 # Two commands do everything on a fresh machine with Python >= 3.11 and make: `make demo` and `make test`.
-PYTHON ?= $(shell command -v python3.13 || command -v python3.12 || command -v python3.11 || command -v python3)
+# The first that runs and is new enough; a name alone proves nothing (pyenv has shims for versions that are not active).
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  "$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 TOOLS  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hortator/tools
@@ -11,7 +13,7 @@ help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
 
 $(VENV)/.run: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hort needs Python 3.11 or newer; set PYTHON=..." >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "hort needs Python 3.11 or newer; name it with PYTHON=..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[mpi]'
 	@touch $@
