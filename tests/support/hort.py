@@ -26,7 +26,9 @@ class Hort:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of the commands: the machine's, with every folder of hort's in ``home``."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("HORT_", "XDG_", "KUBE"))}
+        kept = {
+            key: value for key, value in os.environ.items() if not key.startswith(("HORT_", "XDG_", "KUBE"))
+        }
         bin_dir = str(Path(self.python).parent)
         return {
             **kept,
@@ -44,11 +46,22 @@ class Hort:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start ``hort WORDS`` with pipes (unless ``options`` say otherwise)."""
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-        return subprocess.Popen(self.command(*words), env=self.environ, cwd=options.pop("cwd", self.home), **options)
+        options = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        } | options
+        return subprocess.Popen(
+            self.command(*words), env=self.environ, cwd=options.pop("cwd", self.home), **options
+        )
 
     def __call__(
-        self, *words: str, code: int | None = 0, stdin: bytes | None = None, cwd: Path | None = None, timeout: float = 90
+        self,
+        *words: str,
+        code: int | None = 0,
+        stdin: bytes | None = None,
+        cwd: Path | None = None,
+        timeout: float = 90,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``hort WORDS`` to its end and check its exit code (None: any)."""
         done = subprocess.run(
