@@ -1,2 +1,1 @@
-"""The API server of the local cluster: scheme, strategies, registry, storage, watch, patch, admission.
-"""
+"""The API server of the local cluster: scheme, strategies, registry, storage, watch, patch, admission."""
