@@ -111,7 +111,7 @@ class NodeAgent:
     def _forget(self, uid: str) -> None:
         """Remove the folders of a pod that is no more, once nobody reads its logs."""
         if self._readers[uid] == 0 and not self._closing:
-            self._readers.pop(uid)
+            self._readers.pop(uid, None)
             self._doomed.discard(uid)
             self._later(asyncio.to_thread(self._host.remove_folders, uid))
         else:
