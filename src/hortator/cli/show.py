@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         emit(args.output, [as_data(found.view)], rows=lambda wide: ([], []), single=True)
         return 0
-    print(table([], [[f"{key}:", value] for key, value in _facts(found)]))
+    print(table([], [[f"{key}:" if key else "", value] for key, value in _facts(found)]))
     if found.pods:
         print(
             "\n"
