@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-import fcntl
 import json
 import logging
 import os
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import hortator
 from hortator.cli import machine
-from hortator.cli.errors import CommandError, Conflict
-from hortator.cli.places import LocalPlaces, private_dir, write_private
+from hortator.cli.errors import CommandError, Conflict, InUse
+from hortator.cli.places import LocalPlaces, hold, private_dir, unwritable, write_private
 
 if TYPE_CHECKING:
     from hortator.cli.background import Options
@@ -80,20 +79,18 @@ def _lock(places: LocalPlaces) -> Iterator[None]:
     try:
         descriptor = os.open(places.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CommandError(
-            f"cannot write to the data folder {places.data}",
-            cause=error.strerror or str(error),
-            hint="name another with --data-dir",
-        ) from error
+        raise unwritable(places.data, error) from error
     with open(descriptor, "rb+") as lock:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(lock.fileno())
         except BlockingIOError as error:
-            raise Conflict(
+            raise InUse(
                 f"the data folder {places.data} is in use",
                 cause="another cluster runs there",
                 hint="hort status",
             ) from error
+        # Of a cluster that was killed: nobody may take it for ours while we start.
+        places.state_file.unlink(missing_ok=True)
         yield
 
 
@@ -150,14 +147,18 @@ async def _running(
     from hortator.operator.mpijob.run import COMPONENT, build_mpijob
     from hortator.operator.mpijob.settings import Settings
 
-    token = _secret(places.token_file).decode()
-    certs = await asyncio.to_thread(certificates.ensure, places.data / "tls")
+    try:
+        token = _secret(places.token_file).decode()
+        signing_key = _secret(places.data / "signing-key")
+        certs = await asyncio.to_thread(certificates.ensure, places.data / "tls")
+    except OSError as error:
+        raise unwritable(places.data, error) from error
     authority = certs.ca.read_text()
     hosts: list[Host] = []
     server = ApiServer(
         journal=places.data / "journal.db",
         owner_token=token,
-        signing_key=_secret(places.data / "signing-key"),
+        signing_key=signing_key,
         connector=lambda node: hosts[0].connector(node) if hosts else None,
     )
     async with contextlib.AsyncExitStack() as ending:

@@ -6,7 +6,16 @@ that pass a job's exit code through use 125 for failures of our own, 124 for a t
 
 from __future__ import annotations
 
-__all__ = ["CommandError", "Conflict", "NeverFits", "NotAllowed", "NotFound", "Unreachable", "UsageError"]
+__all__ = [
+    "CommandError",
+    "Conflict",
+    "InUse",
+    "NeverFits",
+    "NotAllowed",
+    "NotFound",
+    "Unreachable",
+    "UsageError",
+]
 
 
 class CommandError(Exception):
@@ -58,6 +67,10 @@ class Conflict(CommandError):
     """Raised when something else holds what is needed."""
 
     code = 6
+
+
+class InUse(Conflict):
+    """Raised when another cluster holds the data folder."""
 
 
 class NeverFits(CommandError):

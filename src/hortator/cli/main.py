@@ -109,7 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if named and named not in COMMANDS:
             raise UsageError(f"there is no command {named}", hint=_nearest(named))
         parser = build_parser(only=named or "-")
-        parsed = parser.parse_args(args)
+        parsed, unknown = parser.parse_known_args(args)
+        if unknown:
+            raise UsageError(
+                f"unrecognized arguments: {' '.join(unknown)}", hint=f"hort {named} --help".replace("  ", " ")
+            )
         if not parsed.command:
             parser.print_help()
             return 0

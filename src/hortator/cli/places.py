@@ -9,15 +9,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from hortator.cli.errors import CommandError
 
-__all__ = ["LocalPlaces", "config_dir", "local_places", "private_dir", "write_private"]
+__all__ = [
+    "LocalPlaces",
+    "config_dir",
+    "held",
+    "hold",
+    "local_places",
+    "private_dir",
+    "unwritable",
+    "write_private",
+]
 
 
 def _xdg(variable: str, fallback: str) -> Path:
@@ -50,7 +61,7 @@ class LocalPlaces:
 
     @property
     def lock_file(self) -> Path:
-        """Held exclusively (flock) by the running cluster."""
+        """Held by the running cluster (:func:`hold`)."""
         return self.data / "lock"
 
     @property
@@ -100,6 +111,38 @@ def private_dir(path: Path) -> Path:
     if stat.S_IMODE(facts.st_mode) & 0o077:
         path.chmod(0o700)
     return path
+
+
+def hold(descriptor: int) -> None:
+    """Lock an open file for as long as it is open. Raises :class:`BlockingIOError` when another process has it."""
+    import fcntl
+
+    fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, _whole_file(fcntl.F_WRLCK))
+
+
+def held(descriptor: int) -> bool:
+    """Return whether another process holds an open file. Asking takes no lock that could be in somebody's way."""
+    import fcntl
+
+    answer = fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, _whole_file(fcntl.F_WRLCK))
+    return int.from_bytes(answer[:2], sys.byteorder) != fcntl.F_UNLCK
+
+
+def _whole_file(kind: int) -> bytes:
+    """Return a ``struct flock`` of Linux: type, whence, start, length (0: to the end), pid (0 for locks of this kind)."""
+    import struct
+
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, 0, 0, 0)
+
+
+def unwritable(folder: Path, error: OSError) -> CommandError:
+    """Return what to say when a data folder cannot be written to."""
+    room = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return CommandError(
+        f"cannot write to the data folder {folder}",
+        cause=error.strerror or str(error),
+        hint="make room there, or name another with --data-dir" if room else "name another with --data-dir",
+    )
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hortator.cli.background import Options, read_state, start_in_background
-from hortator.cli.errors import CommandError, Conflict, UsageError
+from hortator.cli.errors import CommandError, Conflict, InUse, UsageError
 from hortator.cli.places import LocalPlaces, local_places
 
 __all__ = ["configure", "run"]
@@ -79,7 +79,7 @@ def _options(args: argparse.Namespace) -> Options:
         try:
             parse(args.memory)
         except InvalidQuantity as error:
-            raise UsageError(f"--memory {args.memory}: {error}", hint="a size such as 16Gi") from error
+            raise UsageError(f"--memory {args.memory}: this is no size", hint="a size such as 16Gi") from error
     return Options(nodes=args.nodes, cpus=args.cpus, memory=args.memory, gpus=args.gpus, port=args.port)
 
 
@@ -100,10 +100,8 @@ def _foreground(places: LocalPlaces, options: Options, ready_fd: int | None, *, 
         from hortator.cli.failures import explain
 
         told = error if isinstance(error, CommandError) else explain(error)
-        _tell(
-            ready_fd,
-            {"error": {"what": told.what, "cause": told.cause, "hint": told.hint, "code": told.code}},
-        )
+        words = {"what": told.what, "cause": told.cause, "hint": told.hint, "code": told.code}
+        _tell(ready_fd, {"error": words, "in use": isinstance(error, InUse)})
         raise
 
 

@@ -146,9 +146,11 @@ class Journal:
             self._queue.put(None)
             self._thread.join()
             self._thread = None
-        with contextlib.suppress(sqlite3.Error):  # a full disk: the write-ahead log is read at the next start
-            self._connection.execute("PRAGMA optimize")
-            self._connection.execute("PRAGMA incremental_vacuum")
+            with contextlib.suppress(
+                sqlite3.Error
+            ):  # a full disk: the write-ahead log is read at the next start
+                self._connection.execute("PRAGMA optimize")
+                self._connection.execute("PRAGMA incremental_vacuum")
         self._connection.close()
 
     def _write_groups(self) -> None:
