@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hortator.cli.errors import NotFound, UsageError
-from hortator.cli.kinds import MPI_JOBS, items_of
+from hortator.cli.kinds import MPI_JOBS, items_of, pods_label
 from hortator.cli.target import Target
 from hortator.jobs.state import JobView, pods_of, view
 from hortator.kube.errors import NotFound as ApiNotFound
@@ -59,8 +59,7 @@ def find(target: Target, name: str) -> Found:
         except ApiNotFound:
             continue
         job |= {"kind": resource.kind}
-        key = "training.kubeflow.org/job-name" if resource is MPI_JOBS else "batch.kubernetes.io/job-name"
-        pods = target.client.list(PODS, namespace=namespace, labels=f"{key}={plain}").items
+        pods = target.client.list(PODS, namespace=namespace, labels=pods_label(job)).items
         return Found(job, pods_of(job, pods))
     raise NotFound(f"there is no job {plain} in namespace {namespace}", hint="hort jobs")
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Literal
 
 from hortator.cli.finding import Found
-from hortator.cli.kinds import resource_of
+from hortator.cli.kinds import pods_label, resource_of
 from hortator.cli.printer import Printer
 from hortator.cli.target import Target
 from hortator.jobs.state import JobView, is_launcher, pods_of, view
@@ -82,7 +82,7 @@ class Follower:
     def follow(self) -> Ending:
         """Return when the job has ended and all its output is printed. Raises :class:`Lost` or ``BrokenPipeError``."""
         self._start(self._watch, self._resource, "job", f"metadata.name={self._name}", "")
-        self._start(self._watch, PODS, "pod", "", self._pods_label)
+        self._start(self._watch, PODS, "pod", "", pods_label(self._job))
         lost: str | None = None
         try:
             while True:
@@ -122,16 +122,13 @@ class Follower:
             return
         self._listed = True
         try:
-            pods = self._target.client.list(PODS, namespace=self._namespace, labels=self._pods_label).items
+            pods = self._target.client.list(
+                PODS, namespace=self._namespace, labels=pods_label(self._job)
+            ).items
         except KubeError as error:
             raise Lost(str(error)) from error
         for pod in pods:
             self._pod(pod)
-
-    @property
-    def _pods_label(self) -> str:
-        mpi = self._job["kind"] == "MPIJob"
-        return f"{'training.kubeflow.org' if mpi else 'batch.kubernetes.io'}/job-name={self._name}"
 
     @property
     def _name(self) -> str:

@@ -10,7 +10,7 @@ from hortator.kube.resources import JOBS, Resource
 if TYPE_CHECKING:
     from hortator.cli.target import Target
 
-__all__ = ["MPI_JOBS", "items_of", "job_names", "resource_of"]
+__all__ = ["MPI_JOBS", "items_of", "job_names", "pods_label", "resource_of"]
 
 MPI_JOBS = Resource("kubeflow.org", "v2beta1", "mpijobs", "MPIJob")
 
@@ -36,3 +36,9 @@ def items_of(target: Target, resource: Resource, namespace: str | None) -> list[
     except NotFound:
         return []
     return [item | {"kind": resource.kind} for item in items]
+
+
+def pods_label(job: dict[str, Any]) -> str:
+    """Return the label selector of a job's pods."""
+    group = "training.kubeflow.org" if job["kind"] == "MPIJob" else "batch.kubernetes.io"
+    return f"{group}/job-name={job['metadata']['name']}"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import queue
+import threading
 import time
 
-from hortator.cli.errors import CommandError, NotFound, UsageError
+from hortator.cli.errors import CommandError, UsageError
 from hortator.cli.finding import Found, find
-from hortator.cli.kinds import resource_of
+from hortator.cli.kinds import pods_label, resource_of
 from hortator.cli.target import Target, add_target, choose
 from hortator.jobs.state import STATES
-from hortator.kube.errors import Expired
+from hortator.kube.errors import Expired, KubeError
+from hortator.kube.resources import PODS, Resource
 
 __all__ = ["configure", "run", "until_end"]
 
@@ -66,36 +69,73 @@ def _limit(text: str | None) -> float | None:
 
 def _until(target: Target, job: Found, state: str | None, deadline: float | None) -> int:
     """Wait for one job; return its exit code, 0 when only a state was waited for, 124 past the deadline."""
-    while True:
-        found = find(target, f"{job.namespace}/{job.name}")
-        if state is not None and found.view.state == state:
-            return 0
-        if found.view.finished:
-            if state is not None:
-                raise CommandError(
-                    f"{found.name} ended ({found.view.state_name}) without ever being {STATES[state]}"
-                )
-            return found.view.exit_code or 0
-        left = None if deadline is None else deadline - time.monotonic()
-        if left is not None and left <= 0:
-            return 124
-        _next_change(target, found, left)
-
-
-def _next_change(target: Target, found: Found, left: float | None) -> None:
-    """Return when the job has changed since ``found`` was read, or after ``left`` seconds (a minute at most)."""
-    seconds = max(1, int(min(60.0, left if left is not None else 60.0)))
+    changes: _Changes | None = None
     try:
-        for event in target.client.watch(
-            resource_of(found.job),
-            namespace=found.namespace,
-            fields=f"metadata.name={found.name}",
-            resource_version=found.job["metadata"]["resourceVersion"],
-            timeout_seconds=seconds,
+        while True:
+            found = find(target, f"{job.namespace}/{job.name}") if changes is not None else job
+            if state is not None and found.view.state == state:
+                return 0
+            if found.view.finished:
+                if state is not None:
+                    raise CommandError(
+                        f"{found.name} ended ({found.view.state_name}) without ever being {STATES[state]}"
+                    )
+                return found.view.exit_code or 0
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return 124
+            changes = changes or _Changes(target, found)
+            changes.next(left)
+    finally:
+        if changes is not None:
+            changes.stopped = True
+
+
+class _Changes:
+    """Tells that a job or one of its pods has changed: what a job is doing shows in both."""
+
+    def __init__(self, target: Target, job: Found) -> None:
+        self._target = target
+        self._namespace = job.namespace
+        self._news: queue.SimpleQueue[KubeError | None] = queue.SimpleQueue()
+        self.stopped = False
+        for resource, fields, labels in (
+            (resource_of(job.job), f"metadata.name={job.name}", ""),
+            (PODS, "", pods_label(job.job)),
         ):
-            if event.type == "DELETED":
-                raise NotFound(f"{found.name} was deleted")
-            if event.type in ("MODIFIED", "ADDED"):
-                return
-    except Expired:
-        return  # the version is too old to watch from: the caller reads the job again
+            threading.Thread(target=self._watch, args=(resource, fields, labels), daemon=True).start()
+
+    def next(self, seconds: float | None) -> None:
+        """Return after the next change, or after ``seconds``. Raises the API's errors."""
+        try:
+            news = self._news.get(timeout=seconds)
+            while news is None:
+                news = self._news.get_nowait()
+        except queue.Empty:
+            return
+        raise news
+
+    def _watch(self, resource: Resource, fields: str, labels: str) -> None:
+        client, version = self._target.client, ""
+        try:
+            while not self.stopped:
+                if not version:
+                    version = client.list(
+                        resource, namespace=self._namespace, fields=fields, labels=labels
+                    ).resource_version
+                    self._news.put(None)  # what came before the watch began
+                try:
+                    for event in client.watch(
+                        resource,
+                        namespace=self._namespace,
+                        fields=fields,
+                        labels=labels,
+                        resource_version=version,
+                    ):
+                        version = event.resource_version or version
+                        if event.type != "BOOKMARK":
+                            self._news.put(None)
+                except Expired:
+                    version = ""
+        except KubeError as error:
+            self._news.put(error)

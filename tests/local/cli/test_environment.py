@@ -1,4 +1,4 @@
-"""What a program in a job finds around it: the caller's surroundings, byte for byte, and nothing else but what is documented."""
+"""What a program in a job finds around it: the caller's surroundings, byte for byte, and what is documented."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,11 +165,11 @@ def test_a_job_started_from_inside_a_job_is_a_job_of_its_own(hort: Hort) -> None
     assert sorted(done.stdout.splitlines()) == [b"0 of 2 inner-1", b"1 of 2 inner-1"]
 
 
-def test_ranks_have_cpus_of_their_own(new_hort: object) -> None:
+def test_ranks_have_cpus_of_their_own(new_hort: Callable[..., Hort]) -> None:
     count = len(os.sched_getaffinity(0))
     if count < 2:
         pytest.skip("one CPU only")
-    hort: Hort = new_hort()  # type: ignore[operator]
+    hort = new_hort()
     script = "import os; print(sorted(os.sched_getaffinity(0)))"
     for workers in ("1", "2"):
         done = hort("run", "-n", "2", "--workers", workers, "--", sys.executable, "-c", script)

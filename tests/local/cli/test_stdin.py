@@ -13,7 +13,7 @@ from support.hort import Hort
 from support.mpis import find_mpi
 from support.staying import Staying
 
-DATA = random.Random(1).randbytes(10_000_000)  # noqa: S311
+DATA = random.Random(1).randbytes(10_000_000)
 
 #: Rank 0 copies its input to its output; all ranks tell how much they read.
 COPY = r"""
