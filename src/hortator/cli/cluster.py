@@ -166,9 +166,7 @@ async def _running(
         try:
             await server.start()
         except JournalError as error:
-            raise CommandError(
-                "the data folder cannot be used", cause=str(error), hint="see the message"
-            ) from error
+            raise CommandError("the data folder cannot be used", cause=str(error)) from error
         ending.push_async_callback(server.stop)
         http = HttpServer(
             server.handle,
