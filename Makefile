@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 TOOLS  ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/hortator/tools
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test check format bench test-kubernetes clean
+.PHONY: help demo test test-slow check format bench test-kubernetes clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 18
@@ -32,6 +32,9 @@ demo: $(VENV)/.run   ## run a real MPI job on a small cluster in one process
 
 test: $(VENV)/.dev   ## unit and local tests, real mpirun inside
 	$(BIN)/python -m pytest tests/unit tests/local
+
+test-slow: $(VENV)/.dev ## local tests that take minutes or large downloads
+	HORT_TEST_SLOW=1 $(BIN)/python -m pytest tests/local -m slow
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	$(BIN)/ruff format --check .

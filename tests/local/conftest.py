@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from support.hort import Hort
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out the slow tests unless they are asked for."""
+    if not os.environ.get("HORT_TEST_SLOW"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: set HORT_TEST_SLOW, or make test-slow"))
 
 
 @pytest.fixture(scope="module")

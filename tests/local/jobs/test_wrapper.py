@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from support.mpis import missing
+from support.needs import missing
 from support.ranks import JOBS
 
 SHELLS = {"dash": ["dash"], "bash": ["bash", "--posix"], "busybox": ["busybox", "sh"]}
@@ -94,6 +94,21 @@ RANK = {"PMI_RANK": "1", "PMI_SIZE": "4"}
 def test_arguments_pass_unchanged(run: Run, arguments: list[str]) -> None:
     done = run('for word; do printf "<%s>" "$word"; done', RANK, *arguments)
     assert done.stdout == "".join(f"<{word}>" for word in arguments)
+
+
+def test_a_program_may_have_an_equals_sign_in_its_name(shell: list[str], tmp_path: Path) -> None:
+    program = tmp_path / "a=b"
+    program.write_text('#!/bin/sh\necho "$plain:$1"\n')
+    program.chmod(0o755)
+    env = {
+        "PATH": os.environ["PATH"],
+        "PMI_RANK": "0",
+        "HORT_ENV": "'plain=9'",
+        "HORT_ENV_UNSET": "-u OLDPWD",
+    }
+    command = [*shell, str(JOBS / "wrapper.sh"), str(program), "x=y"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "9:x=y\n", "")
 
 
 def test_nobody_reads_what_mpirun_has(run: Run) -> None:
