@@ -79,7 +79,9 @@ def _options(args: argparse.Namespace) -> Options:
         try:
             parse(args.memory)
         except InvalidQuantity as error:
-            raise UsageError(f"--memory {args.memory}: this is no size", hint="a size such as 16Gi") from error
+            raise UsageError(
+                f"--memory {args.memory}: this is no size", hint="a size such as 16Gi"
+            ) from error
     return Options(nodes=args.nodes, cpus=args.cpus, memory=args.memory, gpus=args.gpus, port=args.port)
 
 

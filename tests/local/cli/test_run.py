@@ -36,7 +36,7 @@ def test_the_first_line_names_job_and_cluster(hort: Hort) -> None:
 
 def test_a_plain_job_gives_its_exit_code(hort: Hort) -> None:
     done = hort("run", "--", "sh", "-c", "exit 7", code=7)
-    assert b"exited with 7" in done.stderr
+    assert b"failed with exit code 7" in done.stderr
 
 
 @shapes

@@ -20,7 +20,9 @@ from support.wheels import mpi_python, source_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ARGUMENTS = "main.py -e spawn -e dynproc -e pool -e ulfm"
+ARGUMENTS = ["main.py", "-e", "spawn", "-e", "dynproc", "-e", "pool", "-e", "ulfm"]
+#: With MPICH 5 its look at the names in mpi4py's headers fails, whoever starts it.
+MORE = {"openmpi5": [], "mpich5": ["-e", "mpiapi"]}
 SETTINGS = {**local_machine_env(root=os.geteuid() == 0), "OMPI_MCA_mpi_yield_when_idle": "1"}
 #: mpi4py's Python and mpirun for each MPI.
 PYTHONS = {"openmpi5": lambda: Path(sys.executable), "mpich5": lambda: mpi_python("mpich")}
@@ -45,7 +47,15 @@ def mpi(request: pytest.FixtureRequest) -> str:
 def bare(mpi: str) -> dict[str, str]:
     """What a bare mpirun says."""
     oversubscribe = ["--oversubscribe"] if mpi == "openmpi5" else []
-    words = [str(find_mpi(mpi).mpirun), *oversubscribe, "-n", "2", str(PYTHONS[mpi]()), *ARGUMENTS.split()]
+    words = [
+        str(find_mpi(mpi).mpirun),
+        *oversubscribe,
+        "-n",
+        "2",
+        str(PYTHONS[mpi]()),
+        *ARGUMENTS,
+        *MORE[mpi],
+    ]
     done = subprocess.run(
         words,
         cwd=source_of("mpi4py") / "test",
@@ -61,7 +71,7 @@ def bare(mpi: str) -> dict[str, str]:
 def test_mpi4pys_own_tests_pass_as_they_do_bare(
     hort: Hort, mpi: str, bare: dict[str, str], workers: str
 ) -> None:
-    command = [str(PYTHONS[mpi]()), *ARGUMENTS.split()]
+    command = [str(PYTHONS[mpi]()), *ARGUMENTS, *MORE[mpi]]
     folder = source_of("mpi4py") / "test"
     done = hort("run", "-n", "2", "--workers", workers, "--", *command, cwd=folder, timeout=900)
     assert bare["ended"].startswith("OK")
