@@ -8,6 +8,7 @@ import http.client
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -48,9 +49,10 @@ def terminal(kubectl: Kubectl, *words: str) -> Iterator[tuple[subprocess.Popen[b
 
 
 def read_until(descriptor: int, pattern: bytes) -> bytes:
-    """Read from a terminal until the pattern was seen; fail when it closes before."""
+    """Read from a terminal until the pattern was seen; fail when it closes before, or says nothing for long."""
     seen = b""
     while not re.search(pattern, seen):
+        assert select.select([descriptor], [], [], 40)[0], seen
         try:
             more = os.read(descriptor, 4096)
         except OSError:
@@ -141,12 +143,20 @@ def test_exec_passes_input_through_byte_for_byte(kubectl: Kubectl) -> None:
 def test_exec_on_a_terminal(kubectl: Kubectl) -> None:
     running(kubectl)
     with terminal(kubectl, "exec", "-it", "p", "--", "/bin/sh") as (process, screen):
-        os.write(screen, b"stty size; tty | sed s/pts.*/terminal/\n")
-        assert b"24 100" in read_until(screen, rb"\r\n/dev/terminal")
-        os.write(screen, b"sleep 600\n")
-        read_until(screen, rb"sleep 600\r\n")
-        os.write(screen, b"\x03echo st''opped\n")
-        read_until(screen, rb"\r\nstopped|stopped\r\n")
+        # The size comes after the start, as on any cluster.
+        os.write(
+            screen,
+            b"while [ \"$(stty size)\" != '24 100' ]; do sleep 0.1; done; tty | sed s/pts.*/terminal/\n",
+        )
+        read_until(screen, rb"/dev/terminal\r\n")
+        # Once the program itself speaks it is in the foreground, and Ctrl-C is for it.
+        os.write(screen, b"sh -c 'echo rea\"\"dy; exec sleep 600'\n")
+        read_until(screen, rb"ready\r\n")
+        os.write(screen, b"\x03")
+        # A shell throws away what it has read when it hears of the signal, so its prompt is waited for.
+        read_until(screen, rb"[#$] $")
+        os.write(screen, b"echo st''opped\n")
+        read_until(screen, rb"stopped\r\n")
         termios.tcsetwinsize(screen, (40, 120))
         process.send_signal(signal.SIGWINCH)
         os.write(screen, b"while [ \"$(stty size)\" != '40 120' ]; do sleep 0.1; done; echo res''ized\n")
