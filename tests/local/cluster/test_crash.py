@@ -6,11 +6,11 @@ import contextlib
 import json
 import os
 import random
+import select
 import signal
 import threading
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -37,9 +37,12 @@ def client_of(hort: Hort) -> BlockingClient:
 
 def kill(hort: Hort) -> None:
     """Kill the cluster's process and wait until it has gone."""
-    pid = json.loads((hort.home / "data" / "cluster.json").read_text())["pid"]
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: not Path(f"/proc/{pid}").exists(), "the end of the killed process")
+    descriptor = os.pidfd_open(json.loads((hort.home / "data" / "cluster.json").read_text())["pid"])
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+        assert select.select([descriptor], [], [], 60)[0], "the process cannot be killed"
+    finally:
+        os.close(descriptor)
 
 
 def test_a_cluster_that_was_killed_leaves_no_process_and_tells_what_became_of_its_jobs(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import sqlite3
@@ -16,7 +17,6 @@ import pytest
 
 from support.hort import Hort
 from support.needs import missing, program
-from support.staying import until
 from support.users import as_user, folder_of, others_python
 
 Maker = Callable[..., Hort]
@@ -205,5 +205,7 @@ def test_a_full_disk_does_not_keep_the_cluster_from_ending(tmp_path: Path) -> No
         subprocess.run(
             [*inside, "dd", "if=/dev/zero", f"of={tmp_path}/data/fill", "bs=4k"], capture_output=True
         )
+        descriptor = os.pidfd_open(pid)
         os.kill(pid, signal.SIGTERM)
-        until(lambda: not Path(f"/proc/{pid}").exists(), "the cluster's end")
+        assert select.select([descriptor], [], [], 60)[0], "it has not ended"
+        os.close(descriptor)
