@@ -126,6 +126,11 @@ class RanksJob:
 
     def start(self) -> None:
         """Start the workers' collectors and the launcher."""
+        self.start_workers()
+        self.start_launcher()
+
+    def start_workers(self) -> None:
+        """Start the workers' collectors."""
         for name in self.names:
             env = {
                 **self.common,
@@ -134,6 +139,9 @@ class RanksJob:
             }
             with (self.base / name / "log").open("wb") as log:
                 self.collectors[name] = subprocess.Popen([*START, "collector"], stdout=log, env=env)
+
+    def start_launcher(self) -> None:
+        """Start the launcher."""
         env = {
             **self.common,
             **_session(self.base / "launcher" / "run"),
@@ -162,9 +170,14 @@ class RanksJob:
 
     def wait_for(self, condition: Callable[[bytes], bool], *, seconds: float = 20) -> None:
         """Wait until all workers' logs together fulfil ``condition``."""
+        logs = [self.base / name / "log" for name in self.names]
+        self.wait_until(lambda: condition(b"".join(log.read_bytes() for log in logs)), seconds=seconds)
+
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 20) -> None:
+        """Wait until ``condition`` holds."""
         end = time.monotonic() + seconds
-        while not condition(b"".join((self.base / name / "log").read_bytes() for name in self.names)):
-            assert time.monotonic() < end, "the logs never came to say it"
+        while not condition():
+            assert time.monotonic() < end, "it never came true"
             time.sleep(0.01)
 
     def finish(self, *, timeout: float = 60, cleanup: bool = True) -> Outcome:

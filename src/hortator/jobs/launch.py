@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
 
+    from hortator.jobs.libmpi import LibMpi
+
 __all__ = ["divide", "main", "read_hostfile"]
 
 HOSTFILES = (
@@ -60,6 +62,8 @@ FORWARDED = (b"I_MPI_", b"FI_", b"UCX_", b"MPICH_", b"MPIR_")
 #: Programs that start a command on a worker, by host name, as ssh does.
 AGENTS = ("PRTE_MCA_plm_ssh_agent", "OMPI_MCA_plm_rsh_agent", "HYDRA_LAUNCHER_EXEC")
 KILL_SECONDS = 10
+#: The collector may not have come as far as its FIFO yet.
+NO_MORE = 'p=$HORT_RUN_DIR/collector; mkfifo -m 600 "$p" 2>/dev/null; echo none >"$p"'
 
 
 class NoHosts(Exception):
@@ -134,7 +138,7 @@ def _release() -> None:
     silent = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
     told = []
     for host in hosts:
-        line = [agent, host, 'echo none >"$HORT_RUN_DIR/collector"']
+        line = [agent, host, NO_MORE]
         try:
             told.append(os.posix_spawn(agent, line, os.environ, file_actions=silent))
         except OSError:
@@ -162,12 +166,13 @@ def prepare(
     if not hosts:
         raise NoHosts("the launch environment names no workers (no hostfile of any MPI)")
     slots = divide(ranks, hosts)
-    mpirun = find_mpirun([os.fsdecode(word) for word in command], text)
+    library = find_libmpi([os.fsdecode(word) for word in command], text)
+    mpirun = find_mpirun(library, text)
     result = dict(environ)
     crowded = (
         "HORT_OVERSUBSCRIBED" in text or ranks * int(text.get("HORT_CPUS_PER_RANK", "1")) > _usable_cpus()
     )
-    for name, value in settings(mpirun, oversubscribed=crowded).items():
+    for name, value in settings(mpirun, library, oversubscribed=crowded).items():
         result.setdefault(os.fsencode(name), os.fsencode(value))
     if len(hosts) > 1 and mpirun.family == OPENMPI and pod_name != os.uname().nodename:
         for key, setting in _without_sandbox(caller).items():
@@ -179,7 +184,11 @@ def prepare(
         result[os.fsencode(name)] = os.fsencode(value)
     for name in (*HOSTFILES, "I_MPI_PERHOST"):
         result.pop(os.fsencode(name), None)  # our hostfile has the ranks of each host
-    forward = [os.fsdecode(name) for name in result if name not in caller and name.startswith(FORWARDED)]
+    forward = {
+        os.fsdecode(name): os.fsdecode(value)
+        for name, value in result.items()
+        if name not in caller and name.startswith(FORWARDED)
+    }
     file = f"{text['HORT_RUN_DIR']}/hostfile"
     with open(file, "w", encoding="utf-8") as stream:
         stream.write(hostfile(mpirun, slots))
@@ -208,9 +217,8 @@ def _without_sandbox(caller: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]
     return {name: value for name, value in wanted.items() if name not in caller}
 
 
-def find_mpirun(command: list[str], environ: dict[str, str]) -> Mpirun:
-    """Find the mpirun for ``command``; ``HORT_MPI`` names one that the user asked for."""
-    library = find_libmpi(command, environ)
+def find_mpirun(library: LibMpi | None, environ: dict[str, str]) -> Mpirun:
+    """Find the mpirun for a program that loads ``library``; ``HORT_MPI`` names one that the user asked for."""
     if environ.get("HORT_MPI"):
         return choose(library, [], asked=explicit(environ["HORT_MPI"], environ))
     own = os.path.dirname(sys.executable)

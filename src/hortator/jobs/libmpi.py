@@ -41,13 +41,23 @@ MAX_FILES = 400
 class LibMpi:
     """An MPI library: its family, its path (None when it was not found), its version's first part if known, who loads it.
 
-    ``certain`` is false where a program could load it but need not, as a Python that has mpi4py.
+    ``certain`` is false where a program could load it but need not, as a Python that has mpi4py. ``networks`` are the
+    libraries of fabrics that it needs: ``libfabric``, ``libucp``.
     """
 
-    __slots__ = ("certain", "family", "major", "path", "user")
+    __slots__ = ("certain", "family", "major", "networks", "path", "user")
 
-    def __init__(self, family: str, *, path: str | None, major: int | None, user: str) -> None:
+    def __init__(
+        self,
+        family: str,
+        *,
+        path: str | None,
+        major: int | None,
+        user: str,
+        networks: frozenset[str] = frozenset(),
+    ) -> None:
         self.certain = True
+        self.networks = networks
         self.family = family
         self.path = path
         self.major = major
@@ -159,7 +169,10 @@ def describe(name: str, path: str | None, libraries: Libraries, *, user: str) ->
             return LibMpi(OPENMPI, path=path, major=4, user=user)
         if needed.startswith("libopen-pal"):
             return LibMpi(OPENMPI, path=path, major=5, user=user)
-    return LibMpi(MPICH, path=path, major=None, user=user)
+    names = {needed.partition(".so")[0] for needed in elf.needed}
+    return LibMpi(
+        MPICH, path=path, major=None, user=user, networks=frozenset(names & {"libfabric", "libucp"})
+    )
 
 
 def _of_python(

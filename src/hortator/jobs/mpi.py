@@ -168,8 +168,8 @@ def choose(library: LibMpi | None, mpiruns: list[Mpirun], *, asked: Mpirun | Non
     return next((m for m in fitting if m.major is None or m.major == library.major), fitting[0])
 
 
-def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str, forward: list[str]) -> list[str]:
-    """Return the command line up to the program. ``forward`` names variables of ours that the ranks need, too."""
+def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str, forward: dict[str, str]) -> list[str]:
+    """Return the command line up to the program. ``forward`` has settings of ours that the ranks need, too."""
     if mpirun.family == OPENMPI:
         line = [
             mpirun.path,
@@ -184,9 +184,9 @@ def mpirun_line(mpirun: Mpirun, *, ranks: int, hostfile: str, forward: list[str]
         ]
         return [*line, "--stdin", "none"]
     # hydra would hand the launcher's whole environment to the ranks; theirs comes from their worker. Open MPI forwards
-    # what begins with OMPI_ by itself.
-    names = ["-genvlist", ",".join(forward)] if forward else ["-genvnone"]
-    return [mpirun.path, "-f", hostfile, *names, "-n", str(ranks)]
+    # what begins with OMPI_ by itself. One by one: of a list (-genvlist), MPICH 5's proxies may lose the last.
+    own = [word for name, value in forward.items() for word in ("-genv", name, value)]
+    return [mpirun.path, "-f", hostfile, "-genvnone", *own, "-n", str(ranks)]
 
 
 def hostfile(mpirun: Mpirun, slots: list[tuple[str, int]]) -> str:
@@ -195,8 +195,8 @@ def hostfile(mpirun: Mpirun, slots: list[tuple[str, int]]) -> str:
     return "".join(form.format(host, count) for host, count in slots if count)
 
 
-def settings(mpirun: Mpirun, *, oversubscribed: bool) -> dict[str, str]:
-    """Return variables for mpirun and the ranks; each is only set where nobody else has."""
+def settings(mpirun: Mpirun, library: LibMpi | None = None, *, oversubscribed: bool) -> dict[str, str]:
+    """Return variables for mpirun and the ranks of one machine; each is only set where nobody else has."""
     result: dict[str, str] = {}
     if mpirun.family == OPENMPI:
         if oversubscribed:  # mpirun does not know: its slots are as many as the ranks
@@ -207,6 +207,9 @@ def settings(mpirun: Mpirun, *, oversubscribed: bool) -> dict[str, str]:
             result["I_MPI_THREAD_YIELD"] = "2"
     else:
         result["HYDRA_BINDING"] = "none"
+        if library is not None and len(library.networks) > 1:
+            # Over UCX and TCP, MPICH 4.0 hangs in MPI_Finalize and 5.0 in MPI_Dist_graph_create, without us too.
+            result["MPIR_CVAR_CH4_NETMOD"] = "ofi"
     return result
 
 

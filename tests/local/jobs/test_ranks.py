@@ -212,6 +212,14 @@ def test_a_program_that_is_not_there_is_said_before_anything_starts(job: Make) -
     assert (outcome.code, outcome.stderr) == (127, b"hort: cannot run no-such-program: no such program\n")
 
 
+def test_workers_that_start_after_the_launcher_has_failed_hear_of_it(tmp_path: Path) -> None:
+    late = RanksJob(tmp_path, ["no-such-program"], ranks=4)
+    late.start_launcher()
+    late.wait_until(lambda: all((tmp_path / name / "run" / "collector").exists() for name in late.names))
+    late.start_workers()
+    assert late.finish(cleanup=False).code == 127
+
+
 def test_gpus_and_threads_are_divided_among_the_ranks_of_a_worker(job: Make) -> None:
     pod = {"HORT_GPUS_PER_RANK": "2", "CUDA_VISIBLE_DEVICES": "4,5,6,7", "HORT_CPUS_PER_RANK": "3"}
     outcome = job("sh", "-c", "echo $CUDA_VISIBLE_DEVICES $OMP_NUM_THREADS", pod=pod).run()

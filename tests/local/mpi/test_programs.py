@@ -17,57 +17,50 @@ from support.wheels import mpi_python
 EXAMPLES = Path(__file__).parents[3] / "examples"
 
 workers = pytest.mark.parametrize("workers", [1, 2])
-any_mpi = pytest.mark.parametrize("mpi", ["openmpi5", "openmpi4", "mpich", "mpich5"])
+#: MPICH 4.0 as Debian 12 has it knows no network but UCX 1.13, over whose TCP it now and then hangs in MPI_Finalize, under
+#: its own mpirun alone too (``UCX_TLS=tcp,self mpirun.mpich -n 4``): it is tried on one worker, where it uses shared memory.
+MPIS = ["openmpi5", "openmpi4", "mpich", "mpich5"]
+any_mpi = pytest.mark.parametrize(
+    ("mpi", "workers"), [(mpi, count) for mpi in MPIS for count in (1, 2) if (mpi, count) != ("mpich", 2)]
+)
 
 
-def ranks_for(mpi: str, workers: int) -> int:
-    """Return how many ranks to run.
-
-    MPICH 4.0.2 with UCX 1.13, as Debian 12 has them, now and then hangs in MPI_Finalize when three or more ranks speak
-    TCP, under its own mpirun too (``UCX_TLS=tcp,self``). Two do not.
-    """
-    return 2 if mpi == "mpich" and workers == 2 else 4
-
-
-def check_pi(hort: Hort, workers: int, *command: str, ranks: int = 4) -> None:
+def check_pi(hort: Hort, workers: int, *command: str) -> None:
     """Run a program that says where its ranks are and adds up what all have computed."""
-    done = hort("run", "-n", str(ranks), "--workers", str(workers), "--", *command)
+    done = hort("run", "-n", "4", "--workers", str(workers), "--", *command)
     job = done.stderr.decode().removeprefix("hort: job ").partition(":")[0]
     lines = done.stdout.decode().splitlines()
-    places = [f"rank {rank} of {ranks} on {job}-worker-{rank * workers // ranks}" for rank in range(ranks)]
+    places = [f"rank {rank} of 4 on {job}-worker-{rank * workers // 4}" for rank in range(4)]
     assert sorted(line for line in lines if line.startswith("rank")) == places
     (pi,) = (line.split()[3] for line in lines if not line.startswith("rank"))
     assert abs(float(pi) - math.pi) < 1e-9
 
 
-def check_stencil(
-    hort: Hort, workers: int, *command: str, ranks: int = 4, stdin: bytes | None = None
-) -> None:
+def check_stencil(hort: Hort, workers: int, *command: str, stdin: bytes | None = None) -> None:
     """Run a program that exchanges halos, and fails by itself when its answer is not right."""
-    done = hort("run", "-n", str(ranks), "--workers", str(workers), "--", *command, stdin=stdin)
-    assert done.stdout.startswith(f"stencil: {ranks} ranks, 300 steps".encode())
+    done = hort("run", "-n", "4", "--workers", str(workers), "--", *command, stdin=stdin)
+    assert done.stdout.startswith(b"stencil: 4 ranks, 300 steps")
 
 
-@workers
 @any_mpi
 def test_a_c_program_has_its_ranks_where_they_should_be(
     hort: Hort, tmp_path: Path, mpi: str, workers: int
 ) -> None:
     built = find_mpi(mpi).compile(EXAMPLES / "pi.c", tmp_path / "pi")
-    check_pi(hort, workers, str(built), ranks=ranks_for(mpi, workers))
+    check_pi(hort, workers, str(built))
 
 
-@workers
 @any_mpi
 def test_a_stencil_in_c_exchanges_halos(hort: Hort, tmp_path: Path, mpi: str, workers: int) -> None:
     built = find_mpi(mpi).compile(EXAMPLES / "stencil.c", tmp_path / "stencil")
-    check_stencil(hort, workers, str(built), "64", "300", ranks=ranks_for(mpi, workers))
+    check_stencil(hort, workers, str(built), "64", "300")
 
 
-@workers
-@pytest.mark.parametrize(("mpi", "compiler"), [("openmpi4", "mpifort.openmpi"), ("mpich", "mpifort.mpich")])
+@pytest.mark.parametrize(
+    ("compiler", "workers"), [("mpifort.openmpi", 1), ("mpifort.openmpi", 2), ("mpifort.mpich", 1)]
+)
 def test_a_stencil_in_fortran_reads_its_input_from_stdin(
-    hort: Hort, tmp_path: Path, mpi: str, compiler: str, workers: int
+    hort: Hort, tmp_path: Path, compiler: str, workers: int
 ) -> None:
     program("gfortran")
     built = tmp_path / "stencil"
@@ -75,12 +68,24 @@ def test_a_stencil_in_fortran_reads_its_input_from_stdin(
     subprocess.run(
         [program(compiler), "-O2", "-o", built, source], check=True, capture_output=True, cwd=tmp_path
     )
-    check_stencil(hort, workers, str(built), ranks=ranks_for(mpi, workers), stdin=b"64 300\n")
+    check_stencil(hort, workers, str(built), stdin=b"64 300\n")
 
 
 @workers
 def test_a_python_whose_mpi4py_loads_mpich(hort: Hort, workers: int) -> None:
     check_pi(hort, workers, str(mpi_python("mpich")), str(EXAMPLES / "pi.py"))
+
+
+def test_collective_graphs_of_mpich_over_two_workers(hort: Hort) -> None:
+    # MPICH 5 waits for ever here when it speaks UCX between hosts, as it does by itself where it has UCX.
+    script = """if True:
+        from mpi4py import MPI
+        world = MPI.COMM_WORLD
+        graph = world.Create_dist_graph([world.rank], [1], [(world.rank + 1) % world.size])
+        print(graph.Get_dist_neighbors_count()[:2])
+    """
+    done = hort("run", "-n", "2", "--workers", "2", "--", str(mpi_python("mpich")), "-c", script)
+    assert done.stdout == b"(1, 1)\n" * 2
 
 
 @pytest.mark.slow  # the wheel has 129 MB

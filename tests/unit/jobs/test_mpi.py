@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -143,14 +144,14 @@ def test_the_librarys_own_prefix_comes_first_then_path_then_ours(prefix: Path) -
     ],
 )
 def test_lines_bind_nothing_and_forward_no_stdin(mpirun: Mpirun, words: list[str]) -> None:
-    line = mpirun_line(mpirun, ranks=4, hostfile="/f", forward=[])
+    line = mpirun_line(mpirun, ranks=4, hostfile="/f", forward={})
     assert line[0] == mpirun.path
     assert set(words) <= set(line)
 
 
 def test_hydra_forwards_only_what_is_named() -> None:
-    line = mpirun_line(IMPI, ranks=4, hostfile="/f", forward=["FI_PROVIDER", "I_MPI_PIN"])
-    assert line[line.index("-genvlist") + 1] == "FI_PROVIDER,I_MPI_PIN"
+    line = mpirun_line(IMPI, ranks=4, hostfile="/f", forward={"FI_PROVIDER": "tcp", "I_MPI_PIN": "off"})
+    assert line[3:-2] == ["-genvnone", "-genv", "FI_PROVIDER", "tcp", "-genv", "I_MPI_PIN", "off"]
 
 
 @pytest.mark.parametrize(("mpirun", "text"), [(OPENMPI5, "a slots=2\nc slots=1\n"), (HYDRA, "a:2\nc:1\n")])
@@ -161,3 +162,14 @@ def test_hosts_without_ranks_are_left_out(mpirun: Mpirun, text: str) -> None:
 def test_ranks_that_share_cpus_yield_them() -> None:
     assert settings(OPENMPI5, oversubscribed=True) == {"OMPI_MCA_mpi_yield_when_idle": "1"}
     assert settings(OPENMPI5, oversubscribed=False) == {}
+
+
+@pytest.mark.parametrize(
+    ("networks", "chosen"),
+    [({"libucp", "libfabric"}, "ofi"), ({"libucp"}, None), ({"libfabric"}, None), ((), None)],
+)
+def test_an_mpich_that_has_both_networks_takes_the_one_that_works_between_workers(
+    networks: Iterable[str], chosen: str | None
+) -> None:
+    loads = LibMpi(MPICH, path="/x/libmpi.so.12", major=None, user="p", networks=frozenset(networks))
+    assert settings(HYDRA, loads, oversubscribed=False).get("MPIR_CVAR_CH4_NETMOD") == chosen
