@@ -170,25 +170,30 @@ def compute(bench: Bench) -> None:
 
     trial = 5_000_000
     steps = int(trial * SECONDS / bare(cpus, trial))
-    outside = bare(cpus, steps)
-    peer = ("mpirun", outside)
-    row(f"{cpus} ranks on one worker", inside(cpus, steps), peer, unit="s", claim="ratio < 1.02")
-    row(
-        f"{cpus} ranks on two workers",
-        inside(cpus, steps, "--workers", "2"),
-        peer,
-        unit="s",
-        claim="ratio < 1.02",
-    )
     half = max(1, cpus // 2)
-    commands = [
-        bench.hort("run", "-n", str(half), "--", sys.executable, str(program), str(steps)) for _ in range(2)
-    ]
-    jobs = [
-        subprocess.Popen(c, env=bench.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) for c in commands
-    ]
-    times = [float(job.communicate()[0]) for job in jobs]
-    row("two half-machine jobs at once, the slower", max(times), peer, unit="s", claim="ratio < 1.02")
+    halves = bench.hort("run", "-n", str(half), "--", sys.executable, str(program), str(steps))
+
+    def two_at_once() -> float:
+        jobs = [
+            subprocess.Popen(halves, env=bench.env, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL)
+            for _ in range(2)
+        ]
+        return max(float(job.communicate()[0]) for job in jobs)
+
+    # The machine's clock drifts: what is compared is run in turns, and the best of each is taken.
+    rows: dict[str, Callable[[], float]] = {
+        "outside": lambda: bare(cpus, steps),
+        f"{cpus} ranks on one worker": lambda: inside(cpus, steps),
+        f"{cpus} ranks on two workers": lambda: inside(cpus, steps, "--workers", "2"),
+        "two half-machine jobs at once, the slower": two_at_once,
+    }
+    best = dict.fromkeys(rows, float("inf"))
+    for _ in range(2):
+        for name, measure in rows.items():
+            best[name] = min(best[name], measure())
+    outside = best.pop("outside")
+    for name, seconds in best.items():
+        row(name, seconds, ("mpirun", outside), unit="s", claim="ratio < 1.02")
     bench.run(bench.hort("down"))
 
 

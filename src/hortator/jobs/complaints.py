@@ -1,7 +1,7 @@
 """What is said on mpirun's standard error when a rank fails, turned into facts and taken out; all else passes unchanged.
 
-Read are the rank wrapper's own line (``hort-exit RANK CODE``), which any MPI carries, and the framed paragraphs of Open
-MPI 4 (orterun) and 5 (prterun) about an exit code or a signal.
+Read are the rank wrapper's own lines (``hort-exit RANK CODE``, ``hort-stranger``), which any MPI carries, and the framed
+paragraphs of Open MPI 4 (orterun) and 5 (prterun) about an exit code or a signal.
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ RULE = b"-" * 74
 LIMIT = 8192  # no such paragraph is longer
 
 
-#: PRRTE 3 says these of itself and goes on: its agent had started before it was moved into a process group, and the
-#: login shell is none that it knows (``nologin``), which matters only where a shell reads start-up files.
-_NOISE = (b"plm:ssh: Warning: setpgid(", b"WARNING: local probe returned unhandled shell:")
+#: Open MPI 4 and PRRTE 3 say these of themselves and go on: the agent had started before it was moved into a process
+#: group, and the login shell is none that it knows (``nologin``), which matters only where a shell reads start-up files.
+_NOISE = (
+    b"plm:ssh: Warning: setpgid(",
+    b"plm:rsh: Warning: setpgid(",
+    b"WARNING: local probe returned unhandled shell:",
+)
 
 
 def _is_noise(line: bytes) -> bool:
@@ -22,11 +26,15 @@ def _is_noise(line: bytes) -> bool:
 
 
 class Complaints:
-    """Filters a stream; ``failed`` is the (rank, exit code) that mpirun blamed first, 128 + signal for signals."""
+    """Filters a stream; ``failed`` is the (rank, exit code) that mpirun blamed first, 128 + signal for signals.
 
-    __slots__ = ("_block", "_rest", "failed")
+    ``stranger`` tells whether a program of another MPI than mpirun's was found out.
+    """
+
+    __slots__ = ("_block", "_rest", "failed", "stranger")
 
     def __init__(self) -> None:
+        self.stranger = False
         self.failed: tuple[int, int] | None = None
         self._rest = b""
         self._block: bytes | None = None
@@ -62,6 +70,9 @@ class Complaints:
         return out
 
     def _is_exit(self, line: bytes) -> bool:
+        if line == b"hort-stranger":
+            self.stranger = True
+            return True
         words = line.split(b" ")
         if len(words) != 3 or words[0] != b"hort-exit" or not (words[1].isdigit() and words[2].isdigit()):
             return False

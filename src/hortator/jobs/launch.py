@@ -18,7 +18,7 @@ import sys
 
 from hortator.jobs import enter
 from hortator.jobs.complaints import Complaints
-from hortator.jobs.libmpi import OPENMPI, find_libmpi, which
+from hortator.jobs.libmpi import MPICH, OPENMPI, LibMpi, find_libmpi, which
 from hortator.jobs.mpi import (
     INTEL,
     Mpirun,
@@ -36,8 +36,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import NoReturn
-
-    from hortator.jobs.libmpi import LibMpi
 
 __all__ = ["divide", "main", "read_hostfile"]
 
@@ -108,12 +106,12 @@ def main(arguments: list[str]) -> None:
             there = os.path.exists(program)
             reason = "not executable" if "/" in program and there else "no such program"
             _refuse(f"cannot run {program}: {reason}", 126 if there else 127)
-        line, slots, environ = prepare(command, environ, caller=context.environ, pod_name=pod_name)
+        mpirun, line, slots, environ = prepare(command, environ, caller=context.environ, pod_name=pod_name)
     except (enter.BadContext, NoHosts, NoMpirun, WrongMpirun) as error:
         _refuse(str(error), 125)
     except (OSError, ValueError, KeyError) as error:
         _refuse(f"cannot start the ranks: {error}", 125)
-    os._exit(run(line, slots, environ))
+    os._exit(run(mpirun, line, slots, environ))
 
 
 def _refuse(message: str, code: int) -> NoReturn:
@@ -149,8 +147,8 @@ def _release() -> None:
 
 def prepare(
     command: list[bytes], environ: dict[bytes, bytes], *, caller: Mapping[bytes, bytes], pod_name: str
-) -> tuple[list[bytes], list[tuple[str, int]], dict[bytes, bytes]]:
-    """Return mpirun's whole command line, the ranks of each host, and mpirun's environment.
+) -> tuple[Mpirun, list[bytes], list[tuple[str, int]], dict[bytes, bytes]]:
+    """Return the mpirun, its whole command line, the ranks of each host, and mpirun's environment.
 
     ``caller`` is the environment that the workers' daemons start from, ``pod_name`` the host name that the launcher has
     where it has one of its own.
@@ -194,7 +192,7 @@ def prepare(
         stream.write(hostfile(mpirun, slots))
     wrapper = os.path.join(os.path.dirname(os.path.abspath(__file__)), "wrapper.sh")
     line = mpirun_line(mpirun, ranks=ranks, hostfile=file, forward=forward)
-    return [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
+    return mpirun, [os.fsencode(word) for word in [*line, "/bin/sh", wrapper]] + command, slots, result
 
 
 def _usable_cpus() -> int:
@@ -225,7 +223,7 @@ def find_mpirun(library: LibMpi | None, environ: dict[str, str]) -> Mpirun:
     return choose(library, nearby(library, environ, own=own))
 
 
-def run(line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, bytes]) -> int:
+def run(mpirun: Mpirun, line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, bytes]) -> int:
     """Run mpirun to its end and return the job's exit code."""
     reader, writer = os.pipe()
     wake, woken = os.pipe()
@@ -279,7 +277,11 @@ def run(line: list[bytes], slots: list[tuple[str, int]], environ: dict[bytes, by
             os.write(2, complaints.feed(data))
     os.write(2, complaints.close())
     code = 128 - status if status < 0 else status
-    if complaints.failed is not None and not stopped:
+    if complaints.stranger and not stopped:
+        stranger = LibMpi(MPICH, path=None, major=None, user="")
+        os.write(2, f"hort: {WrongMpirun(stranger, [mpirun])}\n".encode())
+        code = 125
+    elif complaints.failed is not None and not stopped:
         rank, ended = complaints.failed
         os.write(2, f"hort: {told(rank, ended, slots)}\n".encode())
         code = ended or code

@@ -1,9 +1,9 @@
 """Which MPI library a command would load, found by looking at files only: nothing of the user's is run.
 
 Follows what people put in front of their programs: ``#!`` lines, ``env``, tools such as ``nice`` or ``numactl`` (the first
-word that leads to an MPI counts), and Python with mpi4py, which from 4.1 on chooses its MPI when it is imported (its
-rules are ``mpi4py/_mpiabi.py``). A shell script that starts the program is not seen through. The choice of the mpirun
-that fits is ``mpi.py``'s.
+word that leads to an MPI counts), shell scripts as far as they name their programs plainly, and Python with mpi4py, which
+from 4.1 on chooses its MPI when it is imported (its rules are ``mpi4py/_mpiabi.py``). What stays hidden is caught when it
+runs, see ``wrapper.sh``. The choice of the mpirun that fits is ``mpi.py``'s.
 """
 
 # ruff: noqa: PTH112, PTH119, PTH120, PTH208
@@ -36,6 +36,11 @@ SYSTEM = (
     *("libquadmath.", "libgomp.", "ld-linux", "libz.", "libcrypt.", "libresolv.", "libnsl.", "libtinfo."),
 )
 MAX_FILES = 400
+SHELLS = ("sh", "bash", "dash", "ksh", "mksh", "zsh", "ash")
+MAX_SCRIPT = 1 << 18
+MAX_WORDS = 1000
+#: What ends a word for a shell, quotes too: a word with such characters inside is not found.
+_BETWEEN_WORDS = str.maketrans(dict.fromkeys(";|&()<>\"'`\\", " "))
 
 
 class LibMpi:
@@ -67,7 +72,7 @@ class LibMpi:
         name = {OPENMPI: "Open MPI", MPICH: "MPICH"}[self.family]
         if self.family == OPENMPI and self.major is not None:
             name += f" {self.major}"
-        return f"{name} ({self.path or 'libmpi not found'})"
+        return f"{name} ({self.path})" if self.path else name
 
 
 def which(name: str, environ: dict[str, str]) -> str | None:
@@ -103,6 +108,8 @@ def _of_program(
         if found is not None:
             found.certain = _mentions_mpi4py(arguments)
         return found
+    if depth < 3 and name in SHELLS:
+        return _of_shell(arguments, environ, libraries, depth=depth + 1)
     elf = read_elf(path)
     if elf is not None:
         return of_elf(elf, libraries, user=path)
@@ -122,6 +129,41 @@ def _of_program(
                     interpreter, [*words[1:], path, *arguments], environ, libraries, depth=depth + 1
                 )
     return None
+
+
+def _of_shell(
+    arguments: list[str], environ: dict[str, str], libraries: Libraries, *, depth: int
+) -> LibMpi | None:
+    """Look at each word of a shell's script, or of the argument of ``-c``, as if it were a program."""
+    text = ""
+    for index, word in enumerate(arguments):
+        if word.startswith("-") and word.endswith("c"):
+            text = " ".join(arguments[index + 1 : index + 2])
+            break
+        if not word.startswith(("-", "+")):
+            try:
+                with open(word, encoding="utf-8", errors="surrogateescape") as stream:
+                    text = stream.read(MAX_SCRIPT)
+            except OSError:
+                return None
+            break
+    seen: set[str] = set()
+    possible: LibMpi | None = None
+    for line in text.splitlines():
+        words = line.translate(_BETWEEN_WORDS).split()
+        for index, word in enumerate(words):
+            if word.startswith("#"):
+                break
+            if word in seen or len(seen) >= MAX_WORDS or "\0" in word:
+                continue
+            seen.add(word)
+            path = which(word, environ)
+            found = path and _of_program(path, words[index + 1 :], environ, libraries, depth=depth)
+            if found and found.certain:
+                found.certain = False  # a script may do one thing or another
+                return found
+            possible = possible or found or None
+    return possible
 
 
 def of_elf(root: Elf, libraries: Libraries, *, user: str) -> LibMpi | None:

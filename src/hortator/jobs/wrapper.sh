@@ -93,17 +93,28 @@ fi
 to=$HORT_RUN_DIR/collector
 [ -p "$to" ] || mkfifo -m 600 "$to" 2>/dev/null || [ -p "$to" ] || die "cannot make $to"
 mkfifo -m 600 "$HORT_RUN_DIR/$rank.out" "$HORT_RUN_DIR/$rank.err" || die "cannot make $HORT_RUN_DIR/$rank.out"
+# A program of MPICH's under Open MPI's mpirun would think that it is alone, once for each rank, and end well. So it is
+# given a process manager that never answers: what it asked is its confession.
+pmi=/dev/null
+if [ -n "${OMPI_COMM_WORLD_RANK:-}" ] && [ -z "${PMI_FD:-}${PMI_PORT:-}${PMI_RANK:-}" ]; then
+	pmi=$HORT_RUN_DIR/$rank.pmi
+	export PMI_FD=9 MPIR_CVAR_PMI_VERSION=1
+fi
 # The inner shell becomes the program, so that the pid it tells is the program's. In the foreground, because a shell
 # starts background programs with interrupts ignored; should this shell alone be killed, the collector ends the program.
 {
 	sh -c '
 		printf "start %s %s %s %s %s %s %s\n" "$1" "$2" $$ "$PPID" "$3" "${4:--}" "${5:--}" >"$6"
-		in=$7 out=$8
-		shift 8
-		exec "$@" <"$in" >"$out.out" 2>"$out.err"
-	' sh "$rank" "$place" "$PPID" "$cpus" "$gpus" "$to" "$stdin" "$HORT_RUN_DIR/$rank" "$@"
+		in=$7 out=$8 pmi=$9
+		shift 9
+		exec "$@" <"$in" >"$out.out" 2>"$out.err" 9<>"$pmi"
+	' sh "$rank" "$place" "$PPID" "$cpus" "$gpus" "$to" "$stdin" "$HORT_RUN_DIR/$rank" "$pmi" "$@"
 } 2>/dev/null
 code=$?
+if [ -s "$pmi" ]; then
+	code=125
+	echo hort-stranger >&2 # for the launcher
+fi
 printf 'exit %s %s\n' "$rank" "$code" >"$to"
 [ "$code" = 0 ] || echo "hort-exit $rank $code" >&2 # for the launcher
 exit "$code"

@@ -65,6 +65,26 @@ def test_the_same_for_a_python_whose_mpi4py_loads_mpich(hort: Hort) -> None:
     assert f"Open MPI 5 ({asked})".encode() in done.stderr
 
 
+@pytest.mark.parametrize("mpi", ["mpich", "mpich5"])
+@pytest.mark.parametrize("asked", ["openmpi5", "openmpi4"])
+def test_a_program_that_nobody_could_know_is_found_out_when_it_runs(
+    hort: Hort, tmp_path: Path, mpi: str, asked: str
+) -> None:
+    find_mpi(mpi).build(tmp_path, SUM)
+    hidden = f"cd {tmp_path}; name={mpi}; ./$name; exit 0"
+    mpirun = find_mpi(asked).mpirun
+    done = hort("run", "-n", "2", "--mpi", str(mpirun), "--", "sh", "-c", hidden, code=125)
+    said = f"hort: the program loads MPICH, but the mpirun here is Open MPI {asked[-1]} ({mpirun})"
+    assert said in done.stderr.decode()
+    assert b"0 1 0" not in done.stdout
+
+
+def test_a_script_is_seen_through(hort: Hort, tmp_path: Path) -> None:
+    program = find_mpi("mpich").build(tmp_path, SUM)
+    done = hort("run", "-n", "2", "--", "sh", "-c", f"cd /; {program}")
+    assert sorted(done.stdout.decode().splitlines()) == ["0 2 1", "1 2 1"]
+
+
 def test_another_mpirun_of_the_same_family_may_be_asked_for(hort: Hort, tmp_path: Path) -> None:
     program = find_mpi("mpich").build(tmp_path, SUM)
     prefix = mpi_python("mpich").parent.parent

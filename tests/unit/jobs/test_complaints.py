@@ -64,3 +64,9 @@ def test_what_prrte_says_of_itself_without_consequence_is_taken_out() -> None:
         b"[pi-launcher:00003] plm:ssh: Warning: setpgid(6,6) failed in parent with errno=Permission denied(13)\n"
     )
     assert complaints.feed(noise + b"plm:ssh: a program's own line\n") == b"plm:ssh: a program's own line\n"
+
+
+def test_a_program_of_another_mpi_is_told_and_taken_out() -> None:
+    complaints = Complaints()
+    assert complaints.feed(b"before\nhort-stranger\nafter\n") == b"before\nafter\n"
+    assert complaints.stranger

@@ -115,6 +115,35 @@ def test_tools_in_front_are_looked_past(tmp_path: Path, mpich: Path) -> None:
     assert found.family == MPICH
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{program} 100",
+        "cd /tmp\nexec nice '{program}' <input >output",
+        '# {other}\n[ -n "$X" ] && {{ X=1 {program}; }}',
+        'out=$({program} "$@")',
+    ],
+)
+def test_shell_scripts_are_seen_through_where_they_name_the_program(
+    tmp_path: Path, openmpi5: Path, mpich: Path, text: str
+) -> None:
+    program = write_elf(tmp_path / "heat", "libmpi.so.12", runpath=str(mpich))
+    other = write_elf(tmp_path / "other", "libmpi.so.40", runpath=str(openmpi5))
+    shell = write_elf(tmp_path / "bin/bash", "libc.so.6")
+    text = text.format(program=program, other=other)
+    file = script(tmp_path / "run.sh", f"#!{shell} -e\n{text}")
+    for command in ([file], [shell, file, "1"], [shell, "-ec", text], ["env", "A=1", shell, file]):
+        found = find(*command)
+        assert found is not None, command
+        assert (found.family, found.user, found.certain) == (MPICH, str(program), False)
+
+
+def test_scripts_that_start_themselves_come_to_an_end(tmp_path: Path) -> None:
+    shell = write_elf(tmp_path / "bin/sh", "libc.so.6")
+    file = tmp_path / "run.sh"
+    assert find(script(file, f"#!{shell}\n{file} {shell} {file}")) is None
+
+
 @pytest.fixture
 def venv(tmp_path: Path) -> Path:
     """A virtual environment with a Python and an mpi4py built against Open MPI."""
