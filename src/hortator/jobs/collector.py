@@ -28,6 +28,8 @@ TERM_SECONDS = 8.0
 #: Between TERM and KILL for a program whose wrapper was killed.
 ORPHAN_SECONDS = 2.0
 POLL_SECONDS = 0.2
+#: Logs are kept up to a size, from the end: after so many bytes the ranks are told once more.
+REPEAT_BYTES = 16 << 20
 
 
 class _Stream:
@@ -41,10 +43,11 @@ class _Stream:
 
 
 class _Rank:
-    __slots__ = ("code", "done", "kill_at", "number", "pid", "streams", "wrapper")
+    __slots__ = ("code", "done", "kill_at", "number", "pid", "start", "streams", "wrapper")
 
-    def __init__(self, number: int, pid: int, wrapper: int) -> None:
+    def __init__(self, number: int, pid: int, wrapper: int, *, start: bytes) -> None:
         self.number = number
+        self.start = start
         self.pid = pid
         self.wrapper = wrapper
         self.streams: list[_Stream] = []
@@ -66,6 +69,7 @@ class Collector:
         self._alive: set[int] = set()  # daemons and wrappers
         self._daemons: set[int] = set()
         self._partial = b""
+        self._since = 0  # bytes written since the ranks were told
         self._closed: set[int] = set()  # descriptors closed while handling one batch of events
         self._stop_at: float | None = None
         self._none = False  # the launcher said that no more ranks will come
@@ -131,6 +135,13 @@ class Collector:
         return max(0.0, min(times) - now) * 1000 if times else None
 
     def _write(self, data: bytes) -> None:
+        self._since += len(data)
+        if self._since > REPEAT_BYTES:
+            self._since = 0
+            for rank in self._ranks.values():
+                data += rank.start + (
+                    exit_line(rank.number, rank.code) if rank.done and rank.code is not None else b""
+                )
         view = memoryview(data)
         while view:
             view = view[os.write(self._out, view) :]
@@ -157,7 +168,8 @@ class Collector:
     def _started(self, fields: list[str]) -> None:
         number, local, pid, wrapper, daemon = (int(field) for field in fields[:5])
         cpus, gpus = (None if field == "-" else field for field in fields[5:])
-        rank = self._ranks[number] = _Rank(number, pid, wrapper)
+        start = start_line(number, {"pid": pid, "local": local, "cpus": cpus, "gpus": gpus})
+        rank = self._ranks[number] = _Rank(number, pid, wrapper, start=start)
         for stream, suffix in ((STDOUT, "out"), (STDERR, "err")):
             path = f"{self._dir}/{number}.{suffix}"
             fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -172,7 +184,7 @@ class Collector:
             self._watch(each)
             self._daemons.add(each)
         self._watch(wrapper)
-        self._write(start_line(number, {"pid": pid, "local": local, "cpus": cpus, "gpus": gpus}))
+        self._write(start)
 
     def _read(self, stream: _Stream, *, ended: bool = False) -> int:
         """Take what is there, at most one buffer; return how much, 0 for nothing now or no more ever."""

@@ -8,6 +8,8 @@ One line of the log is one line, or one piece of a line, of one stream of one ra
     [3:start] {json}    rank 3 has started: pid, worker's CPUs and GPUs that it got
     [3:exit] 0          rank 3 has ended, all that it wrote is above
 
+A long log tells of starts and ends again and again, since only its end is kept.
+
 Whatever follows the tag is raw bytes. Decoding gives back each stream byte for byte; between streams only the order
 within a rank's stream is kept. Both directions work on whole buffers, never line by line in Python.
 """

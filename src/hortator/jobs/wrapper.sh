@@ -95,7 +95,7 @@ to=$HORT_RUN_DIR/collector
 mkfifo -m 600 "$HORT_RUN_DIR/$rank.out" "$HORT_RUN_DIR/$rank.err" || die "cannot make $HORT_RUN_DIR/$rank.out"
 # A program of MPICH's under Open MPI's mpirun would think that it is alone, once for each rank, and end well. So it is
 # given a process manager that never answers: what it asked is its confession.
-pmi=/dev/null
+pmi=
 if [ -n "${OMPI_COMM_WORLD_RANK:-}" ] && [ -z "${PMI_FD:-}${PMI_PORT:-}${PMI_RANK:-}" ]; then
 	pmi=$HORT_RUN_DIR/$rank.pmi
 	export PMI_FD=9 MPIR_CVAR_PMI_VERSION=1
@@ -107,11 +107,12 @@ fi
 		printf "start %s %s %s %s %s %s %s\n" "$1" "$2" $$ "$PPID" "$3" "${4:--}" "${5:--}" >"$6"
 		in=$7 out=$8 pmi=$9
 		shift 9
-		exec "$@" <"$in" >"$out.out" 2>"$out.err" 9<>"$pmi"
+		[ -z "$pmi" ] || exec 9<>"$pmi" # else 9 may be the socket of a real one
+		exec "$@" <"$in" >"$out.out" 2>"$out.err"
 	' sh "$rank" "$place" "$PPID" "$cpus" "$gpus" "$to" "$stdin" "$HORT_RUN_DIR/$rank" "$pmi" "$@"
 } 2>/dev/null
 code=$?
-if [ -s "$pmi" ]; then
+if [ -n "$pmi" ] && [ -s "$pmi" ]; then
 	code=125
 	echo hort-stranger >&2 # for the launcher
 fi

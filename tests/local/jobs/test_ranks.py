@@ -15,7 +15,7 @@ import pytest
 from hortator.jobs.context import Context, capture
 from hortator.jobs.tagged import Start
 from support.mpis import SUM, Mpi, find_mpi
-from support.ranks import RanksJob
+from support.ranks import Outcome, RanksJob
 
 MPIS = ["openmpi5", "openmpi4", "mpich"]
 
@@ -51,6 +51,15 @@ def test_each_rank_is_announced_with_the_pid_of_its_program(job: Make) -> None:
     assert {rank: str(facts["pid"]) for rank, facts in starts.items()} == {
         rank: outcome.out(rank).strip() for rank in range(4)
     }
+
+
+def test_the_end_of_a_long_log_still_tells_of_every_rank(tmp_path: Path) -> None:
+    script = "[ $HORT_RANK = 0 ] && exit 0; head -c 50000000 /dev/zero | tr '\\0' '\\n'"
+    outcome = RanksJob(tmp_path, ["sh", "-c", script], ranks=2, workers=1).run()
+    (log,) = outcome.logs.values()
+    end = Outcome(0, b"", b"", {"w0": log[-(17 << 20) :]})
+    assert {event.rank for event in end.events() if isinstance(event, Start)} == {0, 1}
+    assert outcome.streams()[1, 1] == b"\n" * 50_000_000
 
 
 @pytest.mark.parametrize(("ranks", "workers"), [(4, 1), (4, 2), (5, 2), (8, 3), (4, 4)])
