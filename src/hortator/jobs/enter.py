@@ -47,13 +47,15 @@ LAUNCH_PREFIXES = (
     b"FI_",
     b"UCX_",
 )
-# How the workers are reached is never the caller's to say: his own value would send the ranks elsewhere.
+# How the workers are reached is never the caller's to say: his own value would send the ranks elsewhere. Nor where Open MPI
+# keeps its session: it names the folder by process id, which each worker counts for itself.
 REACH_NAMES = frozenset(
     b"PRTE_MCA_plm PRTE_MCA_plm_ssh_agent PRTE_MCA_plm_ssh_args PRTE_MCA_prte_default_hostfile PRTE_MCA_ras"
     b" PRTE_MCA_prte_keep_fqdn_hostnames OMPI_MCA_plm OMPI_MCA_plm_rsh_agent OMPI_MCA_plm_rsh_args OMPI_MCA_ras"
     b" OMPI_MCA_orte_default_hostfile OMPI_MCA_orte_keep_fqdn_hostnames HYDRA_LAUNCHER HYDRA_LAUNCHER_EXEC"
     b" HYDRA_LAUNCH_EXTRA_ARGS HYDRA_HOST_FILE HYDRA_RMK I_MPI_HYDRA_BOOTSTRAP I_MPI_HYDRA_BOOTSTRAP_EXEC"
-    b" I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS I_MPI_HYDRA_HOST_FILE I_MPI_HYDRA_RMK".split()
+    b" I_MPI_HYDRA_BOOTSTRAP_EXEC_EXTRA_ARGS I_MPI_HYDRA_HOST_FILE I_MPI_HYDRA_RMK PRTE_MCA_prte_tmpdir_base"
+    b" OMPI_MCA_orte_tmpdir_base".split()
 )
 # A POSIX shell keeps only variables with plain names, and has ideas of its own about these: the wrapper gives them back.
 SHELL_NAMES = frozenset(

@@ -212,7 +212,7 @@ def _without_sandbox(caller: Mapping[bytes, bytes]) -> dict[bytes, bytes | None]
         b"OMPI_MCA_orte_tmpdir_base": None,
         b"PRTE_MCA_prte_tmpdir_base": None,
     }
-    return {name: value for name, value in wanted.items() if name not in caller}
+    return {name: value for name, value in wanted.items() if value is None or name not in caller}
 
 
 def find_mpirun(library: LibMpi | None, environ: dict[str, str]) -> Mpirun:
