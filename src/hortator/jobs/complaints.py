@@ -47,7 +47,7 @@ class Complaints:
             line = text + b"\n"
             # Paragraphs reach mpirun from several hosts: a rule may follow a stray blank, and other lines come in between.
             rule = text.strip() == RULE
-            if self._is_exit(text) or _is_noise(text):
+            if self._is_the_wrappers(text) or _is_noise(text):
                 continue
             if self._block is None:
                 if rule:
@@ -69,7 +69,7 @@ class Complaints:
         self._block, self._rest = None, b""
         return out
 
-    def _is_exit(self, line: bytes) -> bool:
+    def _is_the_wrappers(self, line: bytes) -> bool:
         if line == b"hort-stranger":
             self.stranger = True
             return True
