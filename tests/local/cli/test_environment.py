@@ -26,7 +26,7 @@ ADDED = (
     b"FI_",
     b"OMP_NUM_THREADS",
 )
-#: What the wheel's Open MPI adds for its programs by itself, under hort as bare; and the wrapper's, for a program of MPICH's.
+#: What the wheel's Open MPI adds for its programs by itself, under hort as bare; and the wrapper, for MPICH's.
 MPIRUN = {b"LD_LIBRARY_PATH", b"MPIR_CVAR_PMI_VERSION", b"OPAL_PREFIX", b"OPAL_USER_PARAMS_GIVEN"}
 shapes = pytest.mark.parametrize("flags", [[], ["-n", "1"]], ids=["plain", "ranks"])
 
