@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 from hortator.cli.errors import UsageError
@@ -31,7 +32,11 @@ def run(args: argparse.Namespace) -> int:
     target = choose(args)
     views = [found.view for found in all_jobs(target, namespace=args.namespace)]
     views = [view for view in views if not wanted or view.state in wanted]
-    emit(args.output, [as_data(view) for view in views], rows=lambda wide: _rows(views, wide=wide))
+    emit(
+        args.output,
+        [as_data(view) for view in views],
+        rows=lambda wide: _rows(views, wide=wide, cut=sys.stdout.isatty()),
+    )
     return 0
 
 
@@ -57,7 +62,7 @@ def as_data(view: JobView) -> dict[str, Any]:
     }
 
 
-def _rows(views: list[JobView], *, wide: bool) -> tuple[list[str], list[list[str]]]:
+def _rows(views: list[JobView], *, wide: bool, cut: bool) -> tuple[list[str], list[list[str]]]:
     several = len({view.namespace for view in views}) > 1
     header = ["NAME", "STATE", "RANKS", "WORKERS", "AGE", "EXIT", "WHY"] + (
         ["NODES", "COMMAND"] if wide else []
@@ -76,6 +81,6 @@ def _rows(views: list[JobView], *, wide: bool) -> tuple[list[str], list[list[str
             age(view.created),
         ]
         row += ["-" if view.exit_code is None else str(view.exit_code)]
-        row += [(why if wide or len(why) <= 60 else why[:59] + "…") or "-"]
+        row += [(why if wide or not cut or len(why) <= 60 else why[:59] + "…") or "-"]
         rows.append(row + ([",".join(view.nodes) or "-", view.command] if wide else []))
     return header, rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hortator.cli.errors import CommandError, NeverFits, UsageError
@@ -13,6 +14,7 @@ from hortator.kube.resources import NODES, SECRETS
 
 if TYPE_CHECKING:
     from hortator.jobs.compile_local import Compiled
+    from hortator.jobs.job import Job
 
 __all__ = ["add_job_flags", "create_job", "prepare", "said"]
 
@@ -41,10 +43,12 @@ def add_job_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--image", metavar="IMAGE", help=argparse.SUPPRESS)
 
 
-def prepare(args: argparse.Namespace, command: list[str], *, stdin: bool) -> dict[str, Any]:
-    """Return the job's values apart from its name, checked. Raises :class:`UsageError` that names the flag."""
+def prepare(args: argparse.Namespace, command: list[str], *, stdin: bool) -> Job:
+    """Return the job, checked, under its base name. Raises :class:`UsageError` that names the flag."""
     from hortator.jobs.amounts import InvalidAmount, parse_duration, parse_memory
     from hortator.jobs.context import capture
+    from hortator.jobs.job import InvalidJob, Job
+    from hortator.jobs.naming import name_for
 
     try:
         memory = parse_memory(args.mem) if args.mem is not None else None
@@ -60,31 +64,35 @@ def prepare(args: argparse.Namespace, command: list[str], *, stdin: bool) -> dic
         raise CommandError(
             "the working directory cannot be entered", cause=error.strerror or str(error)
         ) from error
-    return {
-        "command": tuple(command),
-        "context": context,
-        "ranks": args.ranks,
-        "workers": args.workers,
-        "cpus_per_rank": args.cpus_per_rank,
-        "memory": memory,
-        "gpus_per_rank": args.gpus_per_rank,
-        "time_limit": limit,
-        "oversubscribe": not args.no_oversubscribe,
-        "stdin": stdin,
-        "mpi": args.mpi,
-    }
+    try:
+        return Job(
+            name=args.name or name_for(command),
+            command=tuple(command),
+            context=context,
+            ranks=args.ranks,
+            workers=args.workers,
+            cpus_per_rank=args.cpus_per_rank,
+            memory=memory,
+            gpus_per_rank=args.gpus_per_rank,
+            time_limit=limit,
+            oversubscribe=not args.no_oversubscribe,
+            stdin=stdin,
+            mpi=args.mpi,
+        )
+    except InvalidJob as error:
+        raise UsageError(str(error)) from error
 
 
-def create_job(target: Target, base: str | None, values: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def create_job(target: Target, wanted: Job) -> tuple[dict[str, Any], str]:
     """Create the job under the next free name; return its object and what there is to say about its layout.
 
-    Raises :class:`UsageError` for values that cannot be and :class:`NeverFits` for those that no idle cluster could run.
+    Raises :class:`UsageError` where it cannot be submitted and :class:`NeverFits` when no idle cluster could run it.
     """
     from hortator.jobs import layout as layouts
     from hortator.jobs.compile_local import compile_local
     from hortator.jobs.context import ContextTooLarge
-    from hortator.jobs.job import InvalidJob, Job
-    from hortator.jobs.naming import name_for, next_name
+    from hortator.jobs.job import InvalidJob
+    from hortator.jobs.naming import next_name
 
     if target.local is None:
         raise UsageError(
@@ -93,9 +101,9 @@ def create_job(target: Target, base: str | None, values: dict[str, Any]) -> tupl
         )
     taken = job_names(target)
     while True:
-        name = next_name(base or name_for(values["command"]), taken)
+        name = next_name(wanted.name, taken)
         try:
-            job = Job(name=name, **values)
+            job = replace(wanted, name=name)
         except InvalidJob as error:
             raise UsageError(str(error)) from error
         try:

@@ -40,9 +40,9 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("no command was given", hint="hort run -n 4 -- ./program")
     stdin = _stdin(interactive=args.interactive)
     try:
-        values = prepare(args, command, stdin=stdin is not None)
+        wanted = prepare(args, command, stdin=stdin is not None)
         target = choose(args, start=True)
-        job, note = create_job(target, args.name, values)
+        job, note = create_job(target, wanted)
         _say(target, job, note)
         # Imported while the pods are starting already.
         from hortator.cli.stay import stay

@@ -49,9 +49,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.words or args.words == ["--"]:
         raise UsageError("nothing to submit", hint="hort submit job.yaml, or hort submit -n 4 -- ./program")
     if args.words[0] == "--":
-        values = prepare(args, args.words[1:], stdin=False)
+        wanted = prepare(args, args.words[1:], stdin=False)
         target = choose(args, start=True)
-        job, note = create_job(target, args.name, values)
+        job, note = create_job(target, wanted)
         if note:
             print(f"hort: {note}", file=sys.stderr)
         created = [job]

@@ -43,6 +43,13 @@ def test_up_status_down(new_hort: Maker) -> None:
     assert hort("jobs", code=5).stderr == b"error: the local cluster is not running\n  try: hort up -d\n"
 
 
+@pytest.mark.parametrize("verb", ["run", "submit"])
+def test_what_is_refused_starts_no_cluster(new_hort: Maker, verb: str) -> None:
+    hort = new_hort()
+    assert b"-n: 0 ranks: must be from 1" in hort(verb, "-n", "0", "--", "true", code=2).stderr
+    hort("status", code=3)
+
+
 def test_up_twice(hort: Hort) -> None:
     pid = hort.json("status")["pid"]
     assert said(hort("up", "-d")) == f"the local cluster is already running (pid {pid})\n"

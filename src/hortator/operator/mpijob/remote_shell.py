@@ -149,8 +149,11 @@ def _scheduled(status: Mapping[str, Any]) -> str:
 class _Worker:
     """One worker pod, and the way to it."""
 
-    def __init__(self, client: BlockingClient, namespace: str, name: str, deadline: Deadline) -> None:
+    def __init__(
+        self, client: BlockingClient, namespace: str, name: str, deadline: Deadline, *, tell: bool
+    ) -> None:
         self._client = client
+        self._tell = tell
         self._namespace = namespace
         self._name = name
         self._deadline = deadline
@@ -189,7 +192,7 @@ class _Worker:
                     if event.type in ("ADDED", "MODIFIED") and self._is_up(event.object):
                         return
                     if event.type == "DELETED":
-                        self._problem = "it was deleted"
+                        raise Unreachable(f"worker {self._name} cannot be reached: it was deleted")
             finally:
                 events.close()
             if self._deadline.left == 0.0:
@@ -202,7 +205,7 @@ class _Worker:
             raise Unreachable(f"worker {self._name} cannot be reached: {why}")
         if state == "unplaced":
             self._deadline.pause()
-            if why != self._told:
+            if self._tell and why != self._told:
                 _say(f"waiting for worker {self._name}: {why}")
                 self._told = why
             return False
@@ -254,7 +257,8 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     try:
         client, namespace = connect(environ)
         seconds = float(environ.get("HORT_CONNECT_TIMEOUT") or 60)
-        worker = _Worker(client, namespace, name, Deadline(seconds))
+        # Of a job of its own, hort itself tells why it waits.
+        worker = _Worker(client, namespace, name, Deadline(seconds), tell="HORT_JOB_ID" not in environ)
         stdin = 0 if forward and _has_input() else None
         with worker.execute(remote_command(line), stdin=stdin is not None) as session:
             return session.pump(stdin=stdin, stdout=1, stderr=2)

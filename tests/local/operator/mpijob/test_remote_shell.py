@@ -209,6 +209,14 @@ async def test_a_worker_that_is_not_placed_is_waited_for(place: Place) -> None:
     assert await process.wait() == 0
 
 
+async def test_a_worker_that_is_deleted_is_not_waited_for(place: Place) -> None:
+    process = await place.call(HOST, "echo here")
+    assert b"waiting for worker pi-worker-0" in await process.stderr.readline()
+    await place.client.delete(resources.PODS, "pi-worker-0", namespace="default")
+    assert b"worker pi-worker-0 cannot be reached: it was deleted" in await process.stderr.read()
+    assert await process.wait() == 255
+
+
 async def test_a_worker_that_does_not_start_is_named_in_the_end(place: Place) -> None:
     await place.place("pi-worker-0")
     await place.report(
