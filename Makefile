@@ -46,10 +46,8 @@ format: $(VENV)/.dev ## put the code into its format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix-only .
 
-$(TOOLS)/kubectl: tests/kubernetes/tools/build tests/kubernetes/tools/go.mod
+test-kubernetes: $(VENV)/.dev ## tests that need Kubernetes' own programs (Go builds them once)
 	sh tests/kubernetes/tools/build $(TOOLS)
-
-test-kubernetes: $(VENV)/.dev $(TOOLS)/kubectl ## tests that need Kubernetes' own programs (Go builds them once)
 	HORT_TOOLS=$(TOOLS) $(BIN)/python -m pytest tests/kubernetes
 
 bench: $(VENV)/.dev  ## print the figures that the documentation claims
