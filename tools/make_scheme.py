@@ -5,8 +5,8 @@ Usage::
     python tools/make_scheme.py --modules DIR [--output FILE]
 
 ``DIR`` is a Go module cache (``$(go env GOMODCACHE)``) that holds ``k8s.io/kubernetes``, ``k8s.io/api``,
-``k8s.io/apimachinery`` and ``k8s.io/apiextensions-apiserver`` of the versions below; ``go mod download
-k8s.io/kubernetes@v1.36.3`` and so on put them there. Only facts are taken: kinds and their scope, verbs and
+``k8s.io/apimachinery``, ``k8s.io/apiextensions-apiserver`` and ``k8s.io/kube-aggregator`` of the versions below; ``go mod
+download k8s.io/kubernetes@v1.36.3`` and so on put them there. Only facts are taken: kinds and their scope, verbs and
 names (from ``api/discovery``), field names and types, list keys and merge strategies (from
 ``api/openapi-spec/v3``), protobuf numbers (from ``generated.proto``), and whether a Go field can tell zero
 from absent (from ``types.go``). No prose.
@@ -32,11 +32,10 @@ from typing import Any
 KUBERNETES = "1.36.3"
 LIBRARIES = "0.36.3"
 
-# Kinds that nothing here would act on and whose silent acceptance would mislead: aggregation, flow control,
-# admission policies, storage internals, component status. A path that is not served answers 404, as on a
+# Kinds that nothing here would act on and whose silent acceptance would mislead: flow control, admission policies,
+# storage internals, component status. A path that is not served answers 404, as on a
 # server without them.
 UNSERVED_GROUPS = {
-    "apiregistration.k8s.io",
     "flowcontrol.apiserver.k8s.io",
     "internal.apiserver.k8s.io",
     "storagemigration.k8s.io",
@@ -49,8 +48,8 @@ UNSERVED_RESOURCES = {
     "validatingadmissionpolicybindings",
 }
 UNSERVED_SUBRESOURCES = {"proxy"}
-# One stored form per kind: the autoscaler only in v2; version 1 of that group exists for Scale.
-SERVED_VERSIONS = {"autoscaling": "v2"}
+# The versions of each group, the stored one first; conversion.py translates.
+SERVED_VERSIONS = {"autoscaling": ("v2", "v1")}
 
 # Bodies that are not resources of their own: options of requests, and what subresources take and give.
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
@@ -62,7 +61,6 @@ EXTRA_ROOTS = {
     "io.k8s.api.authentication.v1.TokenRequest",
     "io.k8s.api.policy.v1.Eviction",
 }
-EXTRA_DOCUMENTS = ("apis__autoscaling__v1",)
 
 REPEATED, MAP, POINTER, KEEP, INLINE = 1, 2, 4, 8, 16
 SCALARS = {"string": "s", "bytes": "y", "bool": "b", "int32": "i", "int64": "i", "double": "d"}
@@ -90,7 +88,7 @@ def main() -> None:
     kubernetes = root / f"kubernetes@v{KUBERNETES}"
 
     kinds = list(kind_entries(kubernetes / "api/discovery"))
-    documents = {document_name(kind["group"], kind["version"]) for kind in kinds} | set(EXTRA_DOCUMENTS)
+    documents = {document_name(kind["group"], kind["version"]) for kind in kinds}
     published: dict[str, Any] = {}
     for document in sorted(documents):
         text = (kubernetes / f"api/openapi-spec/v3/{document}_openapi.json").read_text()
@@ -105,6 +103,7 @@ def main() -> None:
         "io.k8s.api": root / f"api@v{LIBRARIES}",
         "io.k8s.apimachinery": root / f"apimachinery@v{LIBRARIES}",
         "io.k8s.apiextensions-apiserver": root / f"apiextensions-apiserver@v{LIBRARIES}",
+        "io.k8s.kube-aggregator": root / f"kube-aggregator@v{LIBRARIES}",
     }
     messages = message_entries(proto, definitions, roots)
     table = {"version": KUBERNETES, "kinds": kinds, "definitions": definitions, "messages": messages}
@@ -131,37 +130,42 @@ def kind_entries(discovery: Path) -> Iterator[dict[str, Any]]:
     for group in groups:
         if group in UNSERVED_GROUPS:
             continue
-        version = SERVED_VERSIONS.get(group, "v1")
-        path = discovery / (f"apis__{group}__{version}.json" if group else f"api__{version}.json")
-        resources = json.loads(path.read_text())["resources"]
-        for resource in resources:
-            plural = resource["name"]
-            if "/" in plural or plural in UNSERVED_RESOURCES:
-                continue
-            subresources = [
-                {
-                    "name": sub["name"].partition("/")[2],
-                    "group": sub.get("group", group),
-                    "version": sub.get("version", version),
-                    "kind": sub["kind"],
-                    "verbs": sub["verbs"],
-                }
-                for sub in resources
-                if sub["name"].startswith(plural + "/")
-                and sub["name"].partition("/")[2] not in UNSERVED_SUBRESOURCES
-            ]
-            yield {
-                "group": group,
-                "version": version,
-                "kind": resource["kind"],
-                "plural": plural,
-                "singular": resource["singularName"],
-                "short_names": resource.get("shortNames", []),
-                "categories": resource.get("categories", []),
-                "namespaced": resource["namespaced"],
-                "verbs": resource["verbs"],
-                "subresources": subresources,
+        for version in SERVED_VERSIONS.get(group, ("v1",)):
+            yield from version_entries(discovery, group, version)
+
+
+def version_entries(discovery: Path, group: str, version: str) -> Iterator[dict[str, Any]]:
+    """Yield the served kinds of one version of a group."""
+    path = discovery / (f"apis__{group}__{version}.json" if group else f"api__{version}.json")
+    resources = json.loads(path.read_text())["resources"]
+    for resource in resources:
+        plural = resource["name"]
+        if "/" in plural or plural in UNSERVED_RESOURCES:
+            continue
+        subresources = [
+            {
+                "name": sub["name"].partition("/")[2],
+                "group": sub.get("group", group),
+                "version": sub.get("version", version),
+                "kind": sub["kind"],
+                "verbs": sub["verbs"],
             }
+            for sub in resources
+            if sub["name"].startswith(plural + "/")
+            and sub["name"].partition("/")[2] not in UNSERVED_SUBRESOURCES
+        ]
+        yield {
+            "group": group,
+            "version": version,
+            "kind": resource["kind"],
+            "plural": plural,
+            "singular": resource["singularName"],
+            "short_names": resource.get("shortNames", []),
+            "categories": resource.get("categories", []),
+            "namespaced": resource["namespaced"],
+            "verbs": resource["verbs"],
+            "subresources": subresources,
+        }
 
 
 def definition_of(published: dict[str, Any], kind: dict[str, Any]) -> str:

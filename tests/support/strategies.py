@@ -16,9 +16,8 @@ CREATED = "2026-03-01T11:58:00Z"
 
 
 def kind_of(resource: str) -> Kind:
-    """Return the kind of ``plural`` or ``plural.group``."""
-    (kind,) = [kind for kind in load_scheme().kinds() if kind.group_resource == resource]
-    return kind
+    """Return the kind of ``plural`` or ``plural.group``, in the version that is stored."""
+    return next(kind for kind in load_scheme().kinds() if kind.group_resource == resource)
 
 
 def strategy(resource: str) -> Strategy:

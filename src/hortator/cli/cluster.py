@@ -133,9 +133,10 @@ async def _running(
     from hortator.kube.client import Client
     from hortator.kube.events import Recorder
     from hortator.kube.manager import Manager
-    from hortator.kube.resources import CRDS
+    from hortator.kube.resources import CRDS, SERVICES
     from hortator.kube.transport import InProcess
     from hortator.local.apiserver import certificates
+    from hortator.local.apiserver.bootstrap import kubernetes_service
     from hortator.local.apiserver.http_server import AddressInUse, HttpServer
     from hortator.local.apiserver.journal import JournalError
     from hortator.local.apiserver.server import ApiServer
@@ -191,6 +192,8 @@ async def _running(
         client = Client(InProcess(server.handle, token=token), user_agent="hort-up")
         ending.push_async_callback(client.close)
         await client.apply(CRDS, crd(), field_manager="hort", force=True)
+        where = kubernetes_service("127.0.0.1", http.port)
+        await client.apply(SERVICES, where, field_manager="hort", force=True)
         recorders = {
             name: Recorder(client, name)
             for name in ("hort-controllers", "default-scheduler", COMPONENT, "hort-node")

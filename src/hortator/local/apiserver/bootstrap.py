@@ -15,7 +15,7 @@ from hortator.local.apiserver.authorization import CLUSTER_BINDINGS, CLUSTER_ROL
 from hortator.local.apiserver.catalog import Catalog
 from hortator.local.apiserver.storage import Key, Storage
 
-__all__ = ["bootstrap"]
+__all__ = ["bootstrap", "kubernetes_service"]
 
 Object = dict[str, Any]
 
@@ -229,3 +229,20 @@ async def bootstrap(storage: Storage, catalog: Catalog, now: datetime) -> None:
                 continue
             obj = {**old, "rules": obj["rules"]}
         await storage.write(Key(resource, "", name), obj, expected=current, fields=strategy.fields(obj))
+
+
+def kubernetes_service(address: str, port: int) -> Object:
+    """Return the Service ``default/kubernetes``, by which clients find the server and people see where it listens."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": address,
+            "ports": [{"name": "https", "protocol": "TCP", "port": port, "targetPort": port}],
+        },
+    }

@@ -29,6 +29,7 @@ class CrdStrategy(Strategy):
     """Definitions of custom kinds."""
 
     columns = (NAME, Column("Created At", format="date"))
+    status_alone = True
 
     def __init__(self, kind: Kind, *, taken: Taken, now: Callable[[], datetime]) -> None:
         super().__init__(kind)

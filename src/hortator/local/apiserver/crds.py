@@ -36,6 +36,8 @@ _COLUMN_TYPES = {"string", "integer", "number", "boolean", "date"}
 class CustomStrategy(Strategy):
     """A custom kind: its schema defaults and validates, its definition names columns and selectable fields."""
 
+    status_alone = True
+
     def __init__(self, kind: Kind, schema: Schema, version: Mapping[str, Any]) -> None:
         super().__init__(kind)
         self._schema = schema

@@ -1,8 +1,7 @@
 """OpenAPI v3 documents, one for each group version, as ``kubectl apply`` and ``kubectl explain`` read them.
 
 Made from the kinds and their definitions when somebody asks; there is no prose in them but what a custom
-resource's own schema brings. Of OpenAPI v2 there is an empty document: kubectl up to 1.36 insists on one
-before it takes a manifest of kind ``List``, and leaves kinds that are not in it to the server's validation.
+resource's own schema brings. ``openapi_v2.py`` makes the older form.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from hortator.local.apiserver.openapi_words import METADATA, TYPE_META, explained
 from hortator.local.apiserver.scheme.kinds import Kind, Subresource
 
-__all__ = ["EMPTY_V2", "EMPTY_V2_PROTOBUF", "custom_definition_name", "document", "index", "path_of"]
+__all__ = ["custom_definition_name", "document", "index", "path_of"]
 
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 REFERENCE = "#/components/schemas/"
@@ -53,15 +53,6 @@ LIST_META = {
         "selfLink": {"type": "string"},
     },
 }
-
-#: The empty document of OpenAPI v2, and the same as gnostic's protobuf (swagger 1, info 2, paths 8, definitions 9).
-EMPTY_V2: dict[str, Any] = {
-    "swagger": "2.0",
-    "info": {"title": "see /openapi/v3", "version": "3"},
-    "paths": {},
-    "definitions": {},
-}
-EMPTY_V2_PROTOBUF = b"\x0a\x032.0\x12\x14\x0a\x0fsee /openapi/v3\x12\x013\x42\x00\x4a\x00"
 
 Definitions = Callable[[str], Mapping[str, Any]]
 
@@ -108,7 +99,7 @@ def document(
     needed += [name for name in map(_body_of, _all_subresources(kinds)) if name]
 
     def find(name: str) -> Mapping[str, Any]:
-        return own[name] if name in own else definition(name)
+        return own[name] if name in own else explained(name, definition(name))
 
     while needed:
         name = needed.pop()
@@ -168,10 +159,9 @@ def _document_node(node: Mapping[str, Any], references: list[str]) -> dict[str, 
 def _custom(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return a custom resource's schema with the fields that every object has."""
     properties = {
-        "apiVersion": {"type": "string"},
-        "kind": {"type": "string"},
+        **TYPE_META,
         **schema.get("properties", {}),
-        "metadata": {"$ref": f"{META}.ObjectMeta"},
+        "metadata": {"$ref": f"{META}.ObjectMeta", "description": METADATA},
     }
     return {**schema, "properties": properties}
 

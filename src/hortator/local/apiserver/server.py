@@ -28,7 +28,7 @@ from hortator.local.apiserver.admission.webhooks import MutatingWebhooks, Valida
 from hortator.local.apiserver.aggregation import Aggregation
 from hortator.local.apiserver.authentication import Authenticator
 from hortator.local.apiserver.authorization import Attributes, Authorizer
-from hortator.local.apiserver.bodies import JSON_HEADERS, encode
+from hortator.local.apiserver.bodies import JSON_HEADERS, accepted, encode
 from hortator.local.apiserver.bootstrap import bootstrap
 from hortator.local.apiserver.catalog import Catalog
 from hortator.local.apiserver.context import Call, User
@@ -166,6 +166,7 @@ class ApiServer:
             call = self._call(request, info, user)
             review = self._reviews.get(call.served.storage)
             if review is not None and info.verb == "create" and not info.name:
+                accepted(request)  # answers are in no other form
                 response = await review(call)
             else:
                 response = await self._resources.answer(call)

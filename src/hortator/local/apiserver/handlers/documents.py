@@ -8,7 +8,7 @@ from typing import Any
 
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Request, Response
-from hortator.local.apiserver import discovery, openapi
+from hortator.local.apiserver import discovery, openapi, openapi_v2
 from hortator.local.apiserver.bodies import JSON_HEADERS, Format, accepted, encode, json_response, media_type
 from hortator.local.apiserver.catalog import Catalog
 from hortator.local.apiserver.scheme import Kind
@@ -40,7 +40,7 @@ class Documents:
         if path in ("/api", "/apis"):
             return self._group_lists(request, core=path == "/api")
         if path == "/openapi/v2" and "proto-openapi.spec.v2" in request.headers.get("accept", ""):
-            return Response(200, {"content-type": _V2_PROTOBUF}, openapi.EMPTY_V2_PROTOBUF)
+            return Response(200, {"content-type": _V2_PROTOBUF}, openapi_v2.EMPTY_PROTOBUF)
         body, tag = self._document(path)
         if tag and request.headers.get("if-none-match", "").strip('"') == tag:
             return Response(304, {"etag": f'"{tag}"'})
@@ -89,7 +89,7 @@ class Documents:
         if parts[0] == "apis" and len(parts) == 3:
             return self._make(path, lambda: discovery.resource_list(self._kinds(), parts[1], parts[2]))
         if path == "/openapi/v2":
-            return self._make(path, lambda: openapi.EMPTY_V2)
+            return self._make(path, self._openapi_v2)
         if path == "/openapi/v3":
             return self._make(path, self._openapi_index)
         if path.startswith("/openapi/v3/api"):
@@ -129,6 +129,10 @@ class Documents:
             mark = str(self._catalog.generation) if (group, version) in custom else ""
             marks[openapi.path_of(group, version)] = f"{group} {version} {mark} {self._version}".encode()
         return openapi.index(marks)
+
+    def _openapi_v2(self) -> dict[str, Any]:
+        custom = {openapi.custom_definition_name(each.kind): each.openapi for each in self._catalog.custom()}
+        return openapi_v2.document(self._kinds(), self._catalog.scheme.definition, custom)
 
     def _openapi(self, parts: list[str]) -> dict[str, Any] | None:
         group, version = ("", parts[1]) if parts[0] == "api" and len(parts) == 2 else ("", "")

@@ -42,6 +42,7 @@ STRATEGIES = {
     "clusterrolebindings.rbac.authorization.k8s.io": "rbac:BindingStrategy",
     "mutatingwebhookconfigurations.admissionregistration.k8s.io": "webhook:WebhookStrategy",
     "validatingwebhookconfigurations.admissionregistration.k8s.io": "webhook:WebhookStrategy",
+    "apiservices.apiregistration.k8s.io": "apiservice:APIServiceStrategy",
     "limitranges": "limits:LimitRangeStrategy",
     "resourcequotas": "limits:ResourceQuotaStrategy",
 }

@@ -44,12 +44,20 @@ def wide(name: str, type: str = "string") -> Column:
     return Column(name, type, priority=1)
 
 
+#: What no write to ``status`` changes, and what some kinds protect from it as well.
+_SERVERS_OWN = ("generation", "deletionTimestamp", "deletionGracePeriodSeconds")
+_CLIENTS_OWN = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
 class Strategy:
     """Behaviour of one kind. No method changes its arguments; results may share parts with them."""
 
     columns: tuple[Column, ...] = (NAME, AGE)
     #: Check of ``metadata.name``; names in the API's paths and in DNS differ by kind.
     name_rule: Callable[[str], list[str]] = staticmethod(dns1123_subdomain)
+
+    #: A write to ``status`` leaves all of the metadata as it was.
+    status_alone = False
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -73,20 +81,12 @@ class Strategy:
     def prepare_status(self, new: Object, old: Object) -> Object:
         """Return what a write to ``status`` stores: the old object with the new status.
 
-        Of the metadata, labels, annotations and finalizers stay as they were; the registry looks after
-        ``managedFields`` and ``resourceVersion``.
+        Labels, annotations, finalizers and owners may change with it, unless the kind is one of
+        :attr:`status_alone`; the registry looks after ``managedFields`` and ``resourceVersion``.
         """
         metadata = dict(new.get("metadata") or {})
         before = old.get("metadata") or {}
-        for key in (
-            "labels",
-            "annotations",
-            "finalizers",
-            "ownerReferences",
-            "generation",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-        ):
+        for key in _SERVERS_OWN + (_CLIENTS_OWN if self.status_alone else ()):
             metadata.pop(key, None)
             if key in before:
                 metadata[key] = before[key]

@@ -22,6 +22,13 @@ NONE = "<none>"
 UNSET = "<unset>"
 SHOWN = 3
 
+#: Where upstream (1.36) resets the metadata on a write to ``status``.
+_STATUS_ALONE = {
+    "resourceclaims.resource.k8s.io",
+    "servicecidrs.networking.k8s.io",
+    "volumeattachments.storage.k8s.io",
+}
+
 Cells = Callable[[Object], list[Any]]
 
 
@@ -32,6 +39,7 @@ class PlainStrategy(Strategy):
         super().__init__(kind)
         columns, self._cells = COLUMNS.get(kind.group_resource, ((), lambda _: []))
         self.columns = (NAME, *columns, AGE)
+        self.status_alone = kind.group_resource in _STATUS_ALONE
 
     def default(self, obj: Object) -> Object:
         """Return the object with upstream's defaults."""

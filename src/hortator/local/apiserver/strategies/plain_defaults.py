@@ -60,7 +60,8 @@ def _ingress_class(obj: Object) -> Object:
 
 def _autoscaler(obj: Object) -> Object:
     spec = {"minReplicas": 1, **(obj.get("spec") or {})}
-    if not spec.get("metrics"):
+    # Version 1 has no metrics to begin with; the version that is stored gets them by conversion.
+    if not spec.get("metrics") and obj.get("apiVersion") != "autoscaling/v1":
         target = {"type": "Utilization", "averageUtilization": 80}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
     return {**obj, "spec": spec}

@@ -76,10 +76,13 @@ class BindingStrategy(Strategy):
 
     def default(self, obj: Object) -> Object:
         """Return the binding with the API groups of its role and of its users and groups."""
-        result = {**obj, "roleRef": {"apiGroup": GROUP, **(obj.get("roleRef") or {})}}
+        role = obj.get("roleRef") or {}
+        result = {**obj, "roleRef": {**role, "apiGroup": role.get("apiGroup") or GROUP}}
         if obj.get("subjects"):
             result["subjects"] = [
-                {"apiGroup": GROUP, **each} if each.get("kind") in ("User", "Group") else each
+                {**each, "apiGroup": each.get("apiGroup") or GROUP}
+                if each.get("kind") in ("User", "Group")
+                else each
                 for each in obj["subjects"]
             ]
         return result

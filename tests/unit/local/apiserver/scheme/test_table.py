@@ -33,7 +33,7 @@ def test_subresources_carry_their_own_kind_and_verbs() -> None:
 def test_kinds_that_would_be_ignored_are_not_served() -> None:
     plurals = {kind.plural for kind in SCHEME.kinds()}
     assert "validatingadmissionpolicies" not in plurals
-    assert "apiservices" not in plurals
+    assert "flowschemas" not in plurals
     assert "componentstatuses" not in plurals
 
 

@@ -52,15 +52,17 @@ WITH_STATUS = [kind for kind in KINDS if kind.has_status()]
 
 
 @pytest.mark.parametrize("kind", WITH_STATUS, ids=[kind.group_resource for kind in WITH_STATUS])
-def test_a_status_write_leaves_everything_else(kind: Kind) -> None:
+def test_a_status_write_leaves_the_spec(kind: Kind) -> None:
     made = strategy(kind.group_resource)
     old = {
-        "metadata": {"name": "a", "labels": {"a": "b"}, "resourceVersion": "1"},
+        "metadata": {"name": "a", "labels": {"a": "b"}, "generation": 3, "resourceVersion": "1"},
         "spec": {"x": 1},
         "status": {},
     }
-    new = {"metadata": {"name": "a", "resourceVersion": "1"}, "spec": {"x": 2}, "status": {"y": 3}}
+    changed = {"name": "a", "labels": {"a": "c"}, "generation": 4, "resourceVersion": "1"}
+    new = {"metadata": changed, "spec": {"x": 2}, "status": {"y": 3}}
     stored = made.prepare_subresource("status", new, old)
     assert stored["spec"] == {"x": 1}
-    assert stored["metadata"]["labels"] == {"a": "b"}
+    assert stored["metadata"]["generation"] == 3
+    assert stored["metadata"]["labels"] == {"a": "b" if made.status_alone else "c"}
     assert stored["status"]["y"] == 3
