@@ -244,7 +244,7 @@ def _take(managers: Managers, changes: Difference, author: Manager, *, force: bo
     if conflicts and not force:
         raise ApplyConflict(
             [
-                Conflict(manager.describe(managers[manager].time), path)
+                Conflict(manager.describe(), path)
                 for manager in sorted(
                     conflicts, key=lambda each: (each.name, each.operation, each.subresource)
                 )

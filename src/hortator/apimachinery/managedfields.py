@@ -35,15 +35,13 @@ class Manager:
         """Return the identity of an operation's author."""
         return cls(name or "unknown", operation, "" if operation == "Apply" else api_version, subresource)
 
-    def describe(self, time: str) -> str:
+    def describe(self) -> str:
         """Name the manager as messages about conflicts do."""
         text = go_quote(self.name)
         if self.subresource:
             text += f" with subresource {go_quote(self.subresource)}"
         if self.operation == "Update":
             text += f" using {self.api_version}"
-            if time:
-                text += f" at {time}"
         return text
 
 

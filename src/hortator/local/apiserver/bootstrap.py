@@ -20,6 +20,7 @@ __all__ = ["bootstrap", "kubernetes_service"]
 Object = dict[str, Any]
 
 _RBAC = "rbac.authorization.k8s.io"
+_AUTOUPDATE = "rbac.authorization.kubernetes.io/autoupdate"
 _READ = ("get", "list", "watch")
 _WRITE = ("create", "delete", "deletecollection", "patch", "update")
 _HEALTH = ("/healthz", "/livez", "/readyz", "/version", "/version/")
@@ -63,6 +64,12 @@ _VIEW = [
         "deployments deployments/status deployments/scale replicasets replicasets/status replicasets/scale",
     ),
     _rule(_READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
+    _rule(
+        _READ,
+        "extensions",
+        "daemonsets daemonsets/status deployments deployments/status deployments/scale ingresses ingresses/status "
+        "networkpolicies replicasets replicasets/status replicasets/scale replicationcontrollers/scale",
+    ),
     _rule(_READ, "batch", "jobs cronjobs cronjobs/status jobs/status"),
     _rule(_READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
     _rule(_READ, "networking.k8s.io", "networkpolicies ingresses ingresses/status"),
@@ -89,6 +96,12 @@ _EDIT = [
         "replicasets/scale",
     ),
     _rule(_WRITE, "autoscaling", "horizontalpodautoscalers"),
+    _rule(
+        _WRITE,
+        "extensions",
+        "daemonsets deployments deployments/scale deployments/rollback ingresses networkpolicies replicasets "
+        "replicasets/scale replicationcontrollers/scale",
+    ),
     _rule(_WRITE, "batch", "jobs cronjobs"),
     _rule(_WRITE, "policy", "poddisruptionbudgets"),
     _rule(_WRITE, "networking.k8s.io", "networkpolicies ingresses"),
@@ -161,7 +174,7 @@ _PRIORITIES = (("system-cluster-critical", 2000000000), ("system-node-critical",
 
 def _objects() -> list[tuple[str, Object]]:
     labels = {"kubernetes.io/bootstrapping": "rbac-defaults"}
-    annotations = {f"{_RBAC}/autoupdate": "true"}
+    annotations = {_AUTOUPDATE: "true"}
     found: list[tuple[str, Object]] = []
     for name in ("default", "kube-system", "kube-public", "kube-node-lease"):
         found.append(("/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
@@ -225,7 +238,7 @@ async def bootstrap(storage: Storage, catalog: Catalog, now: datetime) -> None:
             old = current.decode()
             if resource != CLUSTER_ROLES or old.get("rules") == obj.get("rules") or "aggregationRule" in obj:
                 continue
-            if old["metadata"].get("annotations", {}).get(f"{_RBAC}/autoupdate") != "true":
+            if old["metadata"].get("annotations", {}).get(_AUTOUPDATE) != "true":
                 continue
             obj = {**old, "rules": obj["rules"]}
         await storage.write(Key(resource, "", name), obj, expected=current, fields=strategy.fields(obj))

@@ -32,6 +32,7 @@ from hortator.local.apiserver.watch import Selection, Watcher
 __all__ = ["Form", "list_objects", "selection", "watch_objects"]
 
 INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+_FIELDS_OF_ALL = ("metadata.name", "metadata.namespace")
 #: Lists with more objects than this are put together in a thread when each object has to be decoded.
 _THREAD_OBJECTS = 300
 
@@ -143,19 +144,16 @@ def selection(call: Call) -> Selection:
         labels = LabelSelector.parse(labels_text) if labels_text else None
         fields = FieldSelector.parse(fields_text) if fields_text else None
     except InvalidSelector as error:
-        raise StatusError.bad_request(f"unable to parse requirement: {error}") from error
+        raise StatusError.bad_request(str(error)) from error
     if fields is not None:
-        supported = call.served.strategy.fields({"metadata": {}})
-        for requirement in fields.requirements:
-            if requirement.field not in supported and requirement.field not in (
-                "metadata.name",
-                "metadata.namespace",
-            ):
-                kind = call.served.kind
+        supported = {*call.served.strategy.fields({"metadata": {}}), *_FIELDS_OF_ALL}
+        for field in (requirement.field for requirement in fields.requirements):
+            if field not in supported:
+                every = ", ".join(go_quote(known) for known in _FIELDS_OF_ALL)
                 raise StatusError.bad_request(
-                    f"Unable to find {go_quote(f'{kind.api_version}, Resource={kind.plural}')} that match label "
-                    f"selector {go_quote(labels_text)}, field selector {go_quote(fields_text)}: "
-                    f"field label not supported: {requirement.field}"
+                    f"field label not supported: {field}"
+                    if supported > set(_FIELDS_OF_ALL)
+                    else f"{go_quote(field)} is not a known field selector: only {every}"
                 )
     return Selection(call.namespace, "", labels, fields)
 

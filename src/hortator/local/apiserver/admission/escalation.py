@@ -6,6 +6,9 @@ whose rules its author has (or the author may ``bind`` the role).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from hortator.apimachinery.fielderrors import go_quote
 from hortator.apimachinery.status import StatusError
 from hortator.local.apiserver.admission.plugin import CREATE, UPDATE, Attempt, Plugin
 from hortator.local.apiserver.authentication import MASTERS
@@ -57,26 +60,36 @@ class Escalation(Plugin):
         owned = list(self._authorizer.rules(attempt.user, attempt.namespace))
         missing = covers(owned, wanted)
         if missing:
-            shown = "\n".join(_compact(rule) for rule in missing[:20])
+            shown = "\n".join(sorted(_shown(rule) for rule in _together(missing)))
             user = attempt.user
+            groups = " ".join(go_quote(group) for group in user.groups)
             raise StatusError.forbidden(
                 attempt.served.plural,
                 GROUP,
                 (attempt.obj or {"metadata": {}})["metadata"].get("name") or "",
-                f'user "{user.name}" (groups={list(user.groups)}) is attempting to grant RBAC permissions not '
+                f'user "{user.name}" (groups=[{groups}]) is attempting to grant RBAC permissions not '
                 f"currently held:\n{shown}",
             )
 
 
-def _compact(rule: Rule) -> str:
+def _together(rules: list[Rule]) -> list[Rule]:
+    """Return the rules with one rule for all the verbs of a resource or a path."""
+    verbs: dict[Rule, frozenset[str]] = {}
+    for rule in rules:
+        key = replace(rule, verbs=frozenset())
+        verbs[key] = verbs.get(key, frozenset()) | rule.verbs
+    return [replace(key, verbs=found) for key, found in verbs.items()]
+
+
+def _shown(rule: Rule) -> str:
     parts = []
     for label, values in (
-        ("NonResourceURLs", rule.paths),
         ("APIGroups", rule.groups),
         ("Resources", rule.resources),
+        ("NonResourceURLs", rule.paths),
         ("ResourceNames", rule.names),
         ("Verbs", rule.verbs),
     ):
         if values:
-            parts.append(f"{label}:[{', '.join(chr(34) + value + chr(34) for value in sorted(values))}]")
+            parts.append(f"{label}:[{' '.join(go_quote(value) for value in sorted(values))}]")
     return "{" + ", ".join(parts) + "}"

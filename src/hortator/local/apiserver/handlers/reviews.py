@@ -56,7 +56,8 @@ class Reviews:
     async def self_subject(self, call: Call) -> Response:
         """Say who asks."""
         body = await self._registry.body(call)
-        return self._answer(body, {"userInfo": user_info(call.user)})
+        metadata = {**(body.get("metadata") or {}), "creationTimestamp": rfc3339(call.now)}
+        return self._answer({**body, "metadata": metadata}, {"userInfo": user_info(call.user)})
 
     async def token_review(self, call: Call) -> Response:
         """Say whose token it is."""

@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from hortator.apimachinery import fielderrors, patches
+from hortator.apimachinery.meta import name_of
 from hortator.apimachinery.selectors import LabelSelector
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Response
 from hortator.local.apiserver import bodies
-from hortator.local.apiserver.bodies import json_response
+from hortator.local.apiserver.bodies import Format, accepted, json_response
 from hortator.local.apiserver.catalog import Served
 from hortator.local.apiserver.context import Call
 from hortator.local.apiserver.jsonpath import simple_path
 from hortator.local.apiserver.patching import JSON, MERGE, STRATEGIC, patched
 from hortator.local.apiserver.registry import Registry
+from hortator.local.apiserver.scheme.kinds import Kind
+from hortator.local.apiserver.strategies.ages import age
+from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Strategy
+from hortator.local.apiserver.tables import make_table
 
 __all__ = ["Scales"]
 
 Object = dict[str, Any]
+
+
+SCALE = Kind("autoscaling", "v1", "Scale", "scales", "scale", definition="io.k8s.api.autoscaling.v1.Scale")
+
+
+class ScaleStrategy(Strategy):
+    """The columns of a Scale."""
+
+    columns = (NAME, Column("Desired", "integer"), Column("Available", "integer"), AGE)
+
+    def row(self, obj: Object, now: datetime) -> list[Any]:
+        """Return the cells of a Scale."""
+        return [name_of(obj), obj["spec"].get("replicas", 0), obj["status"]["replicas"], age(obj, now)]
 
 
 class Scales:
@@ -34,7 +53,7 @@ class Scales:
             item = self._registry.storage.get(served.storage, call.namespace, call.info.name)
             if item is None:
                 raise call.not_found()
-            return json_response(scale_of(served, served.convert(item.decode(), served.kind.api_version)))
+            return self._shown(call, served.convert(item.decode(), served.kind.api_version))
         if call.info.verb == "update":
             wanted = await self._registry.body_of("autoscaling/v1", "Scale", call)
         else:
@@ -52,7 +71,16 @@ class Scales:
             return with_scale(served, old, scale)
 
         result = await self._registry.update(call, produce, subresource="scale")
-        return json_response(scale_of(served, served.convert(result.item.decode(), served.kind.api_version)))
+        return self._shown(call, served.convert(result.item.decode(), served.kind.api_version))
+
+    def _shown(self, call: Call, obj: Object) -> Response:
+        """Return the object's Scale as the client takes it: as it is, or as a table."""
+        scale = scale_of(call.served, obj)
+        if accepted(call.request, Format.TABLE).format != Format.TABLE:
+            return json_response(scale)
+        version = scale["metadata"].get("resourceVersion")
+        table = make_table(SCALE, ScaleStrategy(SCALE), [scale], now=call.now)
+        return json_response({**table, "metadata": {"resourceVersion": version}})
 
 
 def scale_of(served: Served, obj: Object) -> Object:

@@ -139,7 +139,7 @@ def _schedule_error(schedule: str) -> str:
         return f"unrecognized descriptor: {schedule}"
     parts = schedule.split()
     if len(parts) != len(FIELDS):
-        return f"expected exactly 5 fields, found {len(parts)}: {parts}"
+        return f"expected exactly 5 fields, found {len(parts)}: [{' '.join(parts)}]"
     for part, (_, low, high, words) in zip(parts, FIELDS, strict=True):
         for item in part.split(","):
             found = _item_error(item, low, high, words)

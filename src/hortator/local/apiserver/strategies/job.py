@@ -78,12 +78,12 @@ class JobStrategy(Strategy):
         return result
 
     def prepare_create(self, obj: Object) -> Object:
-        """Return the Job with an empty status and its generated selector; it must have its uid already."""
+        """Return the Job with an empty status, its generated selector and labels; it must have its uid already."""
         obj = super().prepare_create(obj)
         spec = obj["spec"]
         if not spec.get("manualSelector"):
             obj = {**obj, "spec": _generated(spec, name_of(obj), uid_of(obj))}
-        return {**obj, "status": {}}
+        return self.default({**obj, "status": {}})
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """Return what is wrong with a Job."""

@@ -11,7 +11,6 @@ from hortator.apimachinery.fielderrors import (
     duplicate,
     forbidden,
     invalid,
-    not_supported,
     required,
 )
 from hortator.apimachinery.meta import name_of
@@ -136,7 +135,9 @@ class ResourceQuotaStrategy(Strategy):
                 errors += _quota_name(name, here)
             errors += check_quantity(here, name, text)
         scopes, path = spec.get("scopes") or (), Path("spec").child("scopes")
-        errors += [not_supported(path, scope, SCOPES) for scope in scopes if scope not in SCOPES]
+        errors += [
+            invalid(path, list(scopes), "unsupported scope") for scope in scopes if scope not in SCOPES
+        ]
         for pair in (("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")):
             if all(scope in scopes for scope in pair):
                 errors.append(invalid(path, list(scopes), "conflicting scopes"))

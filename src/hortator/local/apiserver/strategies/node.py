@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -40,7 +41,10 @@ class NodeStrategy(Strategy):
     )
 
     def default(self, obj: Object) -> Object:
-        """Return the node with all its capacity allocatable unless it says otherwise."""
+        """Return the node with all its capacity allocatable and its network in both forms, unless it says otherwise."""
+        spec = obj.get("spec") or {}
+        if spec.get("podCIDR") and not spec.get("podCIDRs"):
+            obj = {**obj, "spec": {**spec, "podCIDRs": [spec["podCIDR"]]}}
         status = obj.get("status") or {}
         if status.get("capacity") and "allocatable" not in status:
             return {**obj, "status": {**status, "allocatable": status["capacity"]}}
@@ -52,8 +56,9 @@ class NodeStrategy(Strategy):
 
     def validate_body(self, obj: Object) -> list[FieldError]:
         """Return what is wrong with a node."""
-        taints = (obj.get("spec") or {}).get("taints") or ()
-        return [*_taints(taints), *_resources(obj.get("status") or {})]
+        spec = obj.get("spec") or {}
+        networks = _networks(spec.get("podCIDRs") or ())
+        return [*_taints(spec.get("taints") or ()), *networks, *_resources(obj.get("status") or {})]
 
     def validate_body_update(self, new: Object, old: Object) -> list[FieldError]:
         """Return what is wrong with a change of a node."""
@@ -135,6 +140,17 @@ def _taints(taints: Any) -> list[FieldError]:
             words = "taints must be unique by key and effect pair"
             errors.append(FieldError(ErrorKind.DUPLICATE, here, taint, words))
         seen.add((key, effect))
+    return errors
+
+
+def _networks(networks: Any) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for index, text in enumerate(networks):
+        try:
+            ipaddress.ip_network(text)
+        except ValueError:
+            words = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            errors.append(invalid(Path("spec").child("podCIDRs").index(index), text, words))
     return errors
 
 

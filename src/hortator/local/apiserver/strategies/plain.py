@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ _STATUS_ALONE = {
     "servicecidrs.networking.k8s.io",
     "volumeattachments.storage.k8s.io",
 }
+#: Kinds that upstream prints without their age.
+_AGELESS = {"podtemplates"}
 
 Cells = Callable[[Object], list[Any]]
 
@@ -38,7 +40,7 @@ class PlainStrategy(Strategy):
     def __init__(self, kind: Kind) -> None:
         super().__init__(kind)
         columns, self._cells = COLUMNS.get(kind.group_resource, ((), lambda _: []))
-        self.columns = (NAME, *columns, AGE)
+        self.columns = (NAME, *columns, *(() if kind.plural in _AGELESS else (AGE,)))
         self.status_alone = kind.group_resource in _STATUS_ALONE
 
     def default(self, obj: Object) -> Object:
@@ -52,7 +54,8 @@ class PlainStrategy(Strategy):
 
     def row(self, obj: Object, now: datetime) -> list[Any]:
         """Return the cells of the object."""
-        return [_shown_name(self.kind, obj), *self._cells(obj), age(obj, now)]
+        cells = [_shown_name(self.kind, obj), *self._cells(obj)]
+        return cells if self.kind.plural in _AGELESS else [*cells, age(obj, now)]
 
 
 def _shown_name(kind: Kind, obj: Object) -> str:
@@ -138,9 +141,48 @@ def _autoscaler(obj: Object) -> list[Any]:
     low = spec.get("minReplicas")
     return [
         f"{target.get('kind')}/{target.get('name')}",
+        _metrics(spec.get("metrics") or (), _status(obj).get("currentMetrics") or ()),
         UNSET if low is None else str(low),
         spec.get("maxReplicas") or 0,
         _status(obj).get("currentReplicas") or 0,
+    ]
+
+
+def _metrics(wanted: Sequence[Object], found: Sequence[Object]) -> str:
+    """Return the cell of what an autoscaler looks at: the first two, ``current/target`` each."""
+    shown = [_metric(each, found[n] if n < len(found) else {}) for n, each in enumerate(wanted)]
+    text = ", ".join(shown[:2])
+    return f"{text} + {len(shown) - 2} more..." if len(shown) > 2 else text or NONE
+
+
+def _metric(wanted: Object, found: Object) -> str:
+    kind = wanted.get("type") or ""
+    key = kind[:1].lower() + kind[1:]
+    target = (wanted.get(key) or {}).get("target") or {}
+    current = (found.get(key) or {}).get("current") or {}
+    average, name = target.get("averageValue"), (wanted.get(key) or {}).get("name")
+    if kind in ("Resource", "ContainerResource"):
+        unit, percent = ("averageValue", "") if average is not None else ("averageUtilization", "%")
+        ends = [
+            f"{side[unit]}{percent}" if side.get(unit) is not None else missing
+            for side, missing in ((current, "<unknown>"), (target, "<auto>"))
+        ]
+        return f"{name}: {ends[0]}/{ends[1]}"
+    unit = "value" if average is None else "averageValue"
+    text = f"{current.get(unit, '<unknown>')}/{target.get(unit)}"
+    return f"{text} (avg)" if unit == "averageValue" and kind != "Pods" else text
+
+
+def _driver(obj: Object) -> list[Any]:
+    spec = _spec(obj)
+    tokens = spec.get("tokenRequests")
+    return [
+        spec.get("attachRequired", True),
+        spec.get("podInfoOnMount") or False,
+        spec.get("storageCapacity") or False,
+        UNSET if tokens is None else ",".join(each.get("audience") or "" for each in tokens),
+        spec.get("requiresRepublish") or False,
+        ",".join(spec.get("volumeLifecycleModes") or ()) or NONE,
     ]
 
 
@@ -230,7 +272,7 @@ COLUMNS: dict[str, tuple[tuple[Column, ...], Cells]] = {
         lambda obj: [",".join(_spec(obj).get("cidrs") or ())],
     ),
     "horizontalpodautoscalers.autoscaling": (
-        (Column("Reference"), Column("MinPods"), Column("MaxPods"), Column("Replicas")),
+        (Column("Reference"), Column("Targets"), Column("MinPods"), Column("MaxPods"), Column("Replicas")),
         _autoscaler,
     ),
     "certificatesigningrequests.certificates.k8s.io": (
@@ -241,6 +283,17 @@ COLUMNS: dict[str, tuple[tuple[Column, ...], Cells]] = {
     "runtimeclasses.node.k8s.io": ((Column("Handler"),), lambda obj: [obj.get("handler") or ""]),
     "resourceclaims.resource.k8s.io": ((Column("State"),), _resource_claim),
     "resourceslices.resource.k8s.io": ((Column("Node"), Column("Driver"), Column("Pool")), _slice),
+    "csidrivers.storage.k8s.io": (
+        (
+            Column("AttachRequired", "boolean"),
+            Column("PodInfoOnMount", "boolean"),
+            Column("StorageCapacity", "boolean"),
+            Column("TokenRequests"),
+            Column("RequiresRepublish", "boolean"),
+            Column("Modes"),
+        ),
+        _driver,
+    ),
     "csinodes.storage.k8s.io": (
         (Column("Drivers", "integer"),),
         lambda obj: [len(_spec(obj).get("drivers") or ())],

@@ -61,7 +61,8 @@ class PodStrategy(Strategy):
         spec = _merge_label_keys(obj["spec"], labels_of(obj))
         status: Object = {"phase": "Pending", "qosClass": qos_class(spec)}
         if spec.get("schedulingGates"):
-            status["conditions"] = [GATED]
+            since = obj["metadata"].get("creationTimestamp")
+            status["conditions"] = [{**GATED, "lastProbeTime": None, "lastTransitionTime": since}]
         return {**obj, "spec": spec, "status": status}
 
     def prepare_subresource(self, name: str, new: Object, old: Object) -> Object:

@@ -36,6 +36,10 @@ class PriorityClassStrategy(Strategy):
         """Return the class with upstream's default for preemption."""
         return {"preemptionPolicy": "PreemptLowerPriority", **obj}
 
+    def prepare_create(self, obj: Object) -> Object:
+        """Return the class in its first generation, the only one that it has."""
+        return {**obj, "metadata": {**obj["metadata"], "generation": 1}}
+
     def validate_body(self, obj: Object) -> list[FieldError]:
         """Return what is wrong with a class."""
         errors: list[FieldError] = []

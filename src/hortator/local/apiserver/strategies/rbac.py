@@ -125,7 +125,9 @@ class BindingStrategy(Strategy):
         """Return what is wrong with a change: the role is fixed."""
         errors = self.validate_body(new)
         if new.get("roleRef") != old.get("roleRef"):
-            errors.append(invalid(Path("roleRef"), new.get("roleRef"), "cannot change roleRef"))
+            role = new.get("roleRef") or {}
+            shown = {"APIGroup": role.get("apiGroup"), "Kind": role.get("kind"), "Name": role.get("name")}
+            errors.append(invalid(Path("roleRef"), shown, "cannot change roleRef"))
         return errors
 
     def row(self, obj: Object, now: datetime) -> list[Any]:

@@ -93,6 +93,11 @@ class ServiceStrategy(Strategy):
             for key in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 if not spec.get(key) and before.get(key):
                     spec[key] = before[key]
+            if (
+                spec.get("clusterIP") != before.get("clusterIP")
+                and spec["clusterIPs"] == before["clusterIPs"]
+            ):
+                spec["clusterIPs"] = [spec["clusterIP"]]  # who changes the one means both
             ports = {(each.get("protocol"), each.get("port")): each for each in before.get("ports") or ()}
             if spec["type"] != "ClusterIP" and spec.get("ports"):
                 spec["ports"] = [_kept_node_port(port, ports) for port in spec["ports"]]
@@ -235,6 +240,10 @@ def _ports(spec: Object, path: Path) -> list[FieldError]:
             errors.append(forbidden(here.child("nodePort"), words))
         for key, seen in taken.items():
             value = (port.get("protocol"), port.get(key))
+            if key == "nodePort" and port.get(key) and port[key] not in NODE_PORTS:
+                low, high = NODE_PORTS.start, NODE_PORTS.stop - 1
+                words = f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+                errors.append(invalid(here.child(key), port[key], words))
             if port.get(key) and value in seen:
                 if key == "port":
                     errors.append(duplicate(here, {"port": number, "protocol": port.get("protocol")}))

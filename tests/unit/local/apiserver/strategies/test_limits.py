@@ -65,7 +65,7 @@ def test_bad_ranges(parts: dict[str, Any], start: str) -> None:
             'spec.hard[rooms]: Invalid value: "rooms": must be a standard resource for quota',
         ),
         ({"hard": {"pods": "1.5"}}, 'spec.hard[pods]: Invalid value: "1500m": must be an integer'),
-        ({"scopes": ["Some"]}, 'spec.scopes: Unsupported value: "Some"'),
+        ({"scopes": ["Some"]}, 'spec.scopes: Invalid value: ["Some"]: unsupported scope'),
         (
             {"scopes": ["BestEffort", "NotBestEffort"]},
             'spec.scopes: Invalid value: ["BestEffort","NotBestEffort"]: confl',
