@@ -25,9 +25,18 @@ class Events:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, str, str, str]] = []
+        self._more = asyncio.Event()
 
     def event(self, obj: Mapping[str, Any], type: str, reason: str, message: str) -> None:
         self.seen.append((obj["metadata"]["name"], type, reason, message))
+        self._more.set()
+
+    async def until(self, name: str, reason: str, count: int = 1) -> list[str]:
+        """Wait for so many Events of a reason about an object; return the messages."""
+        while len(found := self.messages(name, reason)) < count:
+            self._more.clear()
+            await self._more.wait()
+        return found
 
     def reasons(self, name: str) -> list[str]:
         return [reason for pod, _, reason, _ in self.seen if pod == name]
@@ -71,6 +80,16 @@ class LocalCluster:
         self.host.pods.on_change(changed)
         if self.host.pods.get("default", name) is not None:
             await removed.wait()
+
+    async def says(self, name: str, text: bytes, **options: Any) -> None:
+        """Wait until a container has written something."""
+        heard = b""
+        async with contextlib.aclosing(self.client.logs("default", name, follow=True, **options)) as chunks:
+            async for chunk in chunks:
+                heard += chunk
+                if text in heard:
+                    return
+        raise AssertionError(f"it ended and has only said {heard!r}")
 
     async def log(self, name: str, **options: Any) -> bytes:
         return b"".join([chunk async for chunk in self.client.logs("default", name, **options)])

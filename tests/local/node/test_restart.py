@@ -62,15 +62,18 @@ async def test_after_a_kill_a_pod_is_reported_and_restarted_as_its_policy_says(
 async def test_stopping_the_cluster_ends_pods_and_says_so(tmp_path: Path) -> None:
     async with local_cluster(tmp_path, journal=True) as cluster:
         await cluster.client.create(
-            PODS, pod("p", "trap 'echo bye; exit 0' TERM; while :; do sleep 0.05; done"), namespace="default"
+            PODS,
+            pod("p", "trap 'echo bye; exit 0' TERM; echo up; while :; do sleep 0.05; done"),
+            namespace="default",
         )
         await cluster.until("p", running)
+        await cluster.says("p", b"up")
     async with local_cluster(tmp_path, journal=True) as cluster:
         seen = await cluster.client.get(PODS, "p", namespace="default")
         assert (seen["status"]["phase"], seen["status"]["reason"]) == ("Failed", "Terminated")
         target = next(each for each in seen["status"]["conditions"] if each["type"] == "DisruptionTarget")
         assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
-        assert await cluster.log("p") == b"bye\n"
+        assert await cluster.log("p") == b"up\nbye\n"
         await cluster.client.delete(PODS, "p", namespace="default")
         await cluster.gone("p")
 

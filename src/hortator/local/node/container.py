@@ -193,9 +193,9 @@ class ContainerProcess:
             self._execs.pop(number, None)
             raise
 
-        async def hang_up() -> None:
+        async def hang_up(how: signal.Signals) -> None:
             if not ended.done():
-                await self._send({"op": "hangup", "id": number, "signal": int(signal.SIGHUP)})
+                await self._send({"op": "hangup", "id": number, "signal": int(how)})
 
         if tty:
             return ProcessSession.on_terminal(mine[0], ended, hang_up, stdin=stdin)

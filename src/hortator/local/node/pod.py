@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .resources import is_sidecar
+from .restarts import pause, should_restart
 
 __all__ = [
     "Action",
@@ -24,13 +25,7 @@ __all__ = [
     "Stop",
     "initialized",
     "make_plan",
-    "next_backoff",
 ]
-
-#: Seconds; upstream's ``MaxCrashLoopBackOff``, its start, and how long a container must run to be trusted again.
-BACKOFF_FIRST = 10.0
-BACKOFF_MAX = 300.0
-BACKOFF_RESET = 600.0
 
 Object = Mapping[str, Any]
 
@@ -65,13 +60,18 @@ class Container:
     started: bool = False  # startup probe and postStart are behind it
     ready: bool = False
     stopping: bool = False
-    backoff: float = 0.0  # seconds between the last end and the next start
+    backoff: float = 0.0  # seconds between the last end and the next start, unless the run was a long one
     retry_clock: float = 0.0  # when a start that failed for want of something is tried again
 
     @property
     def alive(self) -> bool:
         """Whether there is a process, or there is about to be one."""
         return self.state in ("starting", "running")
+
+    @property
+    def lasted(self) -> float:
+        """How many seconds its last run took."""
+        return self.ended_clock - self.started_clock if self.started_clock else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +119,17 @@ class Plan:
     wake: float | None = None
     over: bool = False
     failure: str = ""  # pod-level reason when the node ends it (DeadlineExceeded, ...)
-    waiting: Mapping[str, str] = field(
-        default_factory=dict
-    )  # container -> back-off in force (seconds as text)
+    waiting: Mapping[str, float] = field(default_factory=dict)  # container -> seconds of back-off in force
 
 
-def next_backoff(container: Container) -> float:
-    """Return the pause before the start after the next: none, then 10 s, doubling to five minutes."""
-    if container.backoff and container.ended_clock - container.started_clock <= BACKOFF_RESET:
-        return min(container.backoff * 2, BACKOFF_MAX)
-    return BACKOFF_FIRST
-
-
-def _wants_restart(policy: str, container: Container) -> bool:
-    if container.ended is None:
-        return False
-    return policy == "Always" or (policy == "OnFailure" and container.ended.exit_code != 0)
-
-
-def _init_policy(spec: Object, container: Object) -> str:
-    if is_sidecar(container):
-        return "Always"
-    return "OnFailure" if spec.get("restartPolicy", "Always") != "Never" else "Never"
+def _runs_again(spec: Object, container: Object, state: Container) -> bool:
+    return state.ended is not None and should_restart(spec, container, state.ended.exit_code)
 
 
 def initialized(spec: Object, containers: Mapping[str, Container]) -> bool:
     """Whether every init container has done its part, or a main container already ran (never repeated then)."""
     if any(
-        containers[c["name"]].state in ("running", "ended") or containers[c["name"]].last is not None
+        containers[c["name"]].state != "waiting" or containers[c["name"]].last is not None
         for c in spec["containers"]
     ):
         return True
@@ -180,10 +163,12 @@ def make_plan(seen: Observed) -> Plan:
     if not seen.prepared:
         return Plan(wake=min(wakes, default=None))
 
-    actions: list[Action] = []
-    waiting: dict[str, str] = {}
+    actions: list[Start] = []
+    waiting: dict[str, float] = {}
 
-    def consider(name: str, state: Container, policy: str) -> None:
+    def consider(container: Object) -> None:
+        name = container["name"]
+        state = seen.containers[name]
         if state.alive:
             return
         if state.state == "waiting":
@@ -191,49 +176,59 @@ def make_plan(seen: Observed) -> Plan:
                 actions.append(Start(name))
             elif state.retry_clock != float("inf"):
                 wakes.append(state.retry_clock)
-        elif _wants_restart(policy, state):
-            due = state.ended_clock + state.backoff
-            if max(due, state.retry_clock) <= seen.clock:
+        elif _runs_again(spec, container, state):
+            due = max(state.ended_clock + pause(state.backoff, state.lasted), state.retry_clock)
+            if due <= seen.clock:
                 actions.append(Start(name, again=True))
             else:
-                wakes.append(max(due, state.retry_clock))
-                waiting[name] = f"{state.backoff:g}s"
+                wakes.append(due)
+                waiting[name] = state.backoff
 
     ready_for_mains = initialized(spec, seen.containers)
     for each in spec.get("initContainers") or ():
         state = seen.containers[each["name"]]
         if is_sidecar(each):
-            consider(each["name"], state, "Always")
+            consider(each)
             if not ready_for_mains and not (state.alive and state.started):
                 break
         elif not ready_for_mains and (state.ended is None or state.ended.exit_code != 0):
-            consider(each["name"], state, _init_policy(spec, each))
+            consider(each)
             break
     if ready_for_mains:
         for each in spec["containers"]:
-            consider(each["name"], seen.containers[each["name"]], spec.get("restartPolicy", "Always"))
+            consider(each)
+            starts = actions and actions[-1].name == each["name"]
+            if _hooked(each) and (starts or seen.containers[each["name"]].state == "starting"):
+                # As upstream: what comes after a container waits for its postStart hook.
+                break
     for name, state in seen.ephemeral.items():
         if state.state == "waiting" and state.retry_clock <= seen.clock:
             actions.append(Start(name))
     return Plan(actions=tuple(actions), wake=min(wakes, default=None), waiting=waiting)
 
 
+def _hooked(container: Object) -> bool:
+    return bool((container.get("lifecycle") or {}).get("postStart"))
+
+
 def _outcome(spec: Object, containers: Mapping[str, Container]) -> str:
     """Return Succeeded or Failed when nothing that counts will run again, else the empty string."""
-    policy = spec.get("restartPolicy", "Always")
     if not initialized(spec, containers):
         for each in spec.get("initContainers") or ():
-            state = containers[each["name"]]
+            ended = containers[each["name"]].ended
             if (
                 not is_sidecar(each)
-                and policy == "Never"
-                and state.ended is not None
-                and state.ended.exit_code != 0
+                and ended is not None
+                and ended.exit_code != 0
+                and not should_restart(spec, each, ended.exit_code)
             ):
                 return "Failed"
         return ""
     mains = [containers[each["name"]] for each in spec["containers"]]
-    if any(state.ended is None or _wants_restart(policy, state) for state in mains):
+    if any(
+        state.ended is None or _runs_again(spec, each, state)
+        for each, state in zip(spec["containers"], mains, strict=True)
+    ):
         return ""
     return "Succeeded" if all(s.ended is not None and s.ended.exit_code == 0 for s in mains) else "Failed"
 

@@ -11,8 +11,13 @@ from hortator.apimachinery.meta import rfc3339
 
 from .pod import Container, Ended, Object, Observed, Plan, initialized
 from .resources import is_sidecar, qos_class
+from .restarts import should_restart
 
 __all__ = ["Identity", "container_status", "make_status", "phase_of"]
+
+_CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
+#: What the termination messages of a pod may take together, as upstream.
+_MESSAGE_BYTES = 12 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +32,6 @@ class Identity:
 def phase_of(seen: Observed, plan: Plan) -> str:
     """Return the phase."""
     spec = seen.pod["spec"]
-    policy = spec.get("restartPolicy", "Always")
     if plan.failure and plan.over:
         return "Failed"
     init = spec.get("initContainers") or ()
@@ -36,9 +40,10 @@ def phase_of(seen: Observed, plan: Plan) -> str:
             not is_sidecar(each)
             and (ended := seen.containers[each["name"]].ended) is not None
             and ended.exit_code != 0
+            and not should_restart(spec, each, ended.exit_code)
             for each in init
         )
-        if (failed and policy == "Never") or plan.over:
+        if failed or plan.over:
             return "Failed"
         return "Pending"
     mains = [seen.containers[each["name"]] for each in spec["containers"]]
@@ -57,6 +62,8 @@ def make_status(
     phase = phase_of(seen, plan)
     done_init = initialized(spec, seen.containers)
     terminal = phase in ("Succeeded", "Failed")
+    everyone = [each for key in _CONTAINER_LISTS for each in spec.get(key) or ()]
+    share = _MESSAGE_BYTES // max(len(everyone), 1)
 
     def statuses(
         containers: Sequence[Object], known: Mapping[str, Container], init: bool
@@ -66,11 +73,12 @@ def make_status(
                 pod,
                 each,
                 known[each["name"]],
-                waiting=plan.waiting.get(each["name"], ""),
+                backoff=plan.waiting.get(each["name"], 0.0),
                 default="ContainerCreating"
                 if init or done_init or not spec.get("initContainers")
                 else "PodInitializing",
                 init=init and not is_sidecar(each),
+                message_bytes=share,
             )
             for each in containers
         ]
@@ -95,6 +103,9 @@ def make_status(
             seen.ephemeral,
             False,
         )
+    generation = pod["metadata"].get("generation")
+    if generation:
+        status["observedGeneration"] = generation
     if plan.failure:
         status["reason"] = plan.failure
         status["message"] = message
@@ -126,6 +137,8 @@ def _conditions(
             "lastProbeTime": None,
             "lastTransitionTime": rfc3339(now) if changed or before is None else before["lastTransitionTime"],
         }
+        if pod["metadata"].get("generation"):
+            condition["observedGeneration"] = pod["metadata"]["generation"]
         if reason:
             condition["reason"] = reason
         if message:
@@ -192,19 +205,20 @@ def container_status(
     spec: Object,
     state: Container,
     *,
-    waiting: str = "",
+    backoff: float = 0.0,
     default: str = "ContainerCreating",
     init: bool = False,
+    message_bytes: int = _MESSAGE_BYTES,
 ) -> dict[str, Any]:
-    """Return one entry of ``containerStatuses``. ``waiting`` is the back-off in force, as ``10s``."""
+    """Return one entry of ``containerStatuses``. ``backoff`` is the one in force, in seconds."""
     last = state.last
-    if waiting and state.ended is not None:
+    if backoff and state.ended is not None:
         last = state.ended
         metadata = pod["metadata"]
         current: dict[str, Any] = {
             "waiting": {
                 "reason": "CrashLoopBackOff",
-                "message": f"back-off {waiting} restarting failed container={spec['name']} "
+                "message": f"back-off {_go_duration(backoff)} restarting failed container={spec['name']} "
                 f"pod={metadata['name']}_{metadata.get('namespace', '')}({metadata['uid']})",
             }
         }
@@ -213,7 +227,7 @@ def container_status(
             {"running": {"startedAt": rfc3339(state.started_at)}} if state.started_at else {"running": {}}
         )
     elif state.ended is not None:
-        current = {"terminated": _terminated(state.ended)}
+        current = {"terminated": _terminated(state.ended, message_bytes)}
     else:
         text = {"reason": state.reason or default}
         if state.message:
@@ -225,7 +239,7 @@ def container_status(
         "image": spec.get("image", ""),
         "imageID": "",
         "state": current,
-        "lastState": {"terminated": _terminated(last)} if last is not None else {},
+        "lastState": {"terminated": _terminated(last, message_bytes)} if last is not None else {},
         "ready": done or (state.state == "running" and state.ready),
         "started": state.state == "running" and state.started,
         "restartCount": state.restarts,
@@ -236,12 +250,17 @@ def container_status(
     return status
 
 
-def _terminated(ended: Ended) -> dict[str, Any]:
+def _go_duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _terminated(ended: Ended, message_bytes: int) -> dict[str, Any]:
     result: dict[str, Any] = {"exitCode": ended.exit_code, "reason": ended.reason}
     if ended.signal:
         result["signal"] = ended.signal
     if ended.message:
-        result["message"] = ended.message
+        result["message"] = ended.message.encode()[:message_bytes].decode("utf-8", "ignore")
     if ended.started_at:
         result["startedAt"] = rfc3339(ended.started_at)
     if ended.finished_at:

@@ -1,33 +1,43 @@
-"""Probes and lifecycle hooks of a container: exec, http, tcp, and what their answers mean.
+"""Probes and lifecycle hooks of a container: what is asked of it, and what the answers mean.
 
-The meaning (thresholds, periods) is the kubelet's; what follows from it is :mod:`.worker`'s.
+The meaning (results, thresholds, periods, words) is the kubelet's; what follows from it is :mod:`.run`'s.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
-from collections.abc import Callable, Mapping
+import signal
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from hortator.local.streams import NotRunning
 
 from .container import ContainerProcess, LaunchFailed
-from .environment import Object
+from .dial import dial_failure
+from .environment import Object, expand
+from .grpchealth import HealthFailed, check_health
+from .httpget import HttpFailed, http_get
 
-__all__ = ["Outcome", "Threshold", "find_port", "run_action", "run_hook"]
+__all__ = ["Outcome", "Threshold", "find_port", "probe_once", "run_hook", "watch_probe"]
 
 _OUTPUT = 10 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one attempt said."""
+    """What one attempt said. A ``warning`` is a success; ``unknown`` counts for nothing: the question went wrong."""
 
-    ok: bool
+    result: Literal["success", "warning", "failure", "unknown"]
     text: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether it is a success."""
+        return self.result in ("success", "warning")
+
+
+SUCCESS = Outcome("success")
 
 
 class Threshold:
@@ -54,116 +64,134 @@ class Threshold:
 
 def find_port(container: Object, port: Any) -> int:
     """Return the number of a port that may be named. Raises ``ValueError``."""
-    if isinstance(port, int) or (isinstance(port, str) and port.isdigit()):
-        return int(port)
-    for each in container.get("ports") or ():
-        if each.get("name") == port:
-            return int(each["containerPort"])
-    raise ValueError(f"couldn't find port: {port} in the container")
+    if isinstance(port, str):
+        named = [each["containerPort"] for each in container.get("ports") or () if each.get("name") == port]
+        if not named and not port.isdigit():
+            raise ValueError(f"port {port} not found")
+        port = named[0] if named else port
+    if not 0 < int(port) < 65536:
+        raise ValueError(f"invalid port number: {port}")
+    return int(port)
 
 
-async def run_action(
-    action: Object, container: Object, process: ContainerProcess, *, ip: str, seconds: float
-) -> Outcome:
-    """Do what a probe or hook says once; anything that goes wrong is an outcome, not an exception."""
+async def probe_once(spec: Object, container: Object, process: ContainerProcess, ip: str) -> Outcome:
+    """Do what a probe says once; anything that goes wrong is an outcome, not an exception."""
+    seconds = float(spec.get("timeoutSeconds") or 1)
     try:
-        async with asyncio.timeout(seconds):
-            if "exec" in action:
-                return await _exec(action["exec"].get("command") or [], process)
-            if "httpGet" in action:
-                return await _http(action["httpGet"], container, ip)
-            if "tcpSocket" in action:
-                spec = action["tcpSocket"]
-                _, writer = await asyncio.open_connection(
-                    spec.get("host") or ip, find_port(container, spec["port"])
-                )
-                writer.close()
-                return Outcome(True)
-            if "sleep" in action:
-                await asyncio.sleep(action["sleep"].get("seconds", 0))
-                return Outcome(True)
-    except TimeoutError:
-        return Outcome(False, f"timed out after {seconds:g}s")
-    except (OSError, ValueError, NotRunning, LaunchFailed, EOFError) as error:
-        return Outcome(False, str(error))
-    kinds = ", ".join(key for key in ("grpc",) if key in action) or "no known action"
-    return Outcome(False, f"{kinds}: not supported on a local node")
+        if "exec" in spec:
+            static = {each["name"]: each["value"] for each in container.get("env") or () if each.get("value")}
+            command = [expand(word, static) for word in spec["exec"].get("command") or []]
+            return await _exec(command, process, seconds)
+        if "httpGet" in spec:
+            return await _http(spec["httpGet"], container, ip, seconds)
+        if "tcpSocket" in spec:
+            return await _tcp(spec["tcpSocket"], container, ip, seconds)
+        if "grpc" in spec:
+            return await _grpc(spec["grpc"], ip, seconds)
+    except (ValueError, NotRunning, LaunchFailed) as error:
+        return Outcome("unknown", str(error))
+    return Outcome("unknown", "missing probe handler")
 
 
-async def _exec(command: list[str], process: ContainerProcess) -> Outcome:
+async def _exec(command: list[str], process: ContainerProcess, seconds: float | None) -> Outcome:
     session = await process.exec(command, stdin=False, tty=False)
     output = bytearray()
+    number = signal.SIGKILL
     try:
-        async for _, data in session.output():
-            if len(output) < _OUTPUT:
-                output += data[: _OUTPUT - len(output)]
-        code = await session.wait()
+        async with asyncio.timeout(seconds):
+            async for _, data in session.output():
+                if len(output) < _OUTPUT:
+                    output += data[: _OUTPUT - len(output)]
+            code = await session.wait()
+        number = signal.SIGHUP
+    except TimeoutError:
+        return Outcome(
+            "failure", f'command timed out: "{" ".join(command)}" timed out after {_seconds(seconds)}'
+        )
     finally:
-        await session.close()
-    return Outcome(code == 0, bytes(output).decode("utf-8", "replace"))
+        # What did not end in time is not asked whether it wants to.
+        await session.close(number)
+    return Outcome("success" if code == 0 else "failure", bytes(output).decode("utf-8", "replace"))
 
 
-async def _http(spec: Object, container: Object, ip: str) -> Outcome:
-    host = spec.get("host") or ip
+async def _http(spec: Object, container: Object, ip: str, seconds: float) -> Outcome:
     port = find_port(container, spec["port"])
-    path = spec.get("path") or "/"
-    tls: ssl.SSLContext | None = None
-    if spec.get("scheme", "HTTP").upper() == "HTTPS":
-        # As the kubelet: a probe asks whether it answers, not who it is.
-        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        tls.check_hostname = False
-        tls.verify_mode = ssl.CERT_NONE
-    headers = {
-        "Host": f"{host}:{port}",
-        "User-Agent": "kube-probe/1.36",
-        "Accept": "*/*",
-        "Connection": "close",
-    }
-    headers.update({each["name"]: each.get("value", "") for each in spec.get("httpHeaders") or ()})
-    reader, writer = await asyncio.open_connection(host, port, ssl=tls)
     try:
-        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-        target = path if path.startswith("/") else f"/{path}"
-        writer.write(f"GET {target} HTTP/1.1\r\n{lines}\r\n".encode())
-        await writer.drain()
-        status = (await reader.readline()).split(None, 2)
-        if len(status) < 2 or not status[1].isdigit():
-            return Outcome(False, "the answer is not HTTP")
-        code = int(status[1])
-        if 200 <= code < 400:
-            return Outcome(True)
-        return Outcome(False, f"HTTP probe failed with statuscode: {code}")
-    finally:
-        writer.close()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
+        answer = await http_get(spec, port, ip=ip, purpose="probe", seconds=seconds)
+    except HttpFailed as error:
+        return Outcome("failure", str(error))
+    if 200 <= answer.status < 300:
+        return SUCCESS
+    if 300 <= answer.status < 400:
+        return Outcome("warning", f"Probe terminated redirects, Response body: {answer.body}")
+    return Outcome("failure", f"HTTP probe failed with statuscode: {answer.status}")
+
+
+async def _tcp(spec: Object, container: Object, ip: str, seconds: float) -> Outcome:
+    host, port = spec.get("host") or ip, find_port(container, spec["port"])
+    try:
+        async with asyncio.timeout(seconds):
+            _, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        return Outcome("failure", dial_failure(host, port, error))
+    writer.close()
+    return SUCCESS
+
+
+async def _grpc(spec: Object, ip: str, seconds: float) -> Outcome:
+    port = int(spec["port"])
+    try:
+        async with asyncio.timeout(seconds):
+            await check_health(ip, port, spec.get("service") or "")
+    except TimeoutError:
+        return Outcome("failure", f"timeout: health rpc did not complete within {_seconds(seconds)}")
+    except HealthFailed as error:
+        return Outcome("failure", str(error))
+    return SUCCESS
+
+
+def _seconds(seconds: float | None) -> str:
+    return f"{seconds:g}s"
 
 
 async def watch_probe(
-    kind: str,
     spec: Object,
-    container: Object,
-    process: ContainerProcess,
+    attempt: Callable[[], Awaitable[Outcome]],
     *,
-    ip: str,
+    started_clock: float,
     verdict: bool,
-    report: Callable[[bool, bool, str], None],
+    report: Callable[[bool, Outcome], bool],
 ) -> None:
-    """Repeat a probe until cancelled. ``report(confirmed, ok, text)`` hears of each attempt: ``confirmed`` when the
-    thresholds say that the verdict holds.
+    """Repeat a probe until ``report(confirmed, outcome)``, which hears of each attempt, returns False.
+
+    ``confirmed`` says that with this answer the thresholds make the verdict hold. Periods are counted from the beginning
+    of attempts, the initial delay from the start of the container.
     """
+    loop = asyncio.get_running_loop()
     threshold = Threshold(spec, verdict=verdict)
     period = float(spec.get("periodSeconds") or 10)
-    timeout = float(spec.get("timeoutSeconds") or 1)
-    await asyncio.sleep(float(spec.get("initialDelaySeconds") or 0))
+    await asyncio.sleep(started_clock + float(spec.get("initialDelaySeconds") or 0) - loop.time())
     while True:
-        outcome = await run_action(spec, container, process, ip=ip, seconds=timeout)
-        report(threshold.add(outcome.ok), outcome.ok, outcome.text)
-        await asyncio.sleep(period)
+        following = loop.time() + period
+        outcome = await attempt()
+        confirmed = outcome.result != "unknown" and threshold.add(outcome.ok)
+        if not report(confirmed, outcome):
+            return
+        await asyncio.sleep(following - loop.time())
 
 
-async def run_hook(
-    hook: Mapping[str, Any], container: Object, process: ContainerProcess, *, ip: str, seconds: float
-) -> Outcome:
-    """Run a lifecycle hook."""
-    return await run_action(hook, container, process, ip=ip, seconds=seconds)
+async def run_hook(hook: Object, container: Object, process: ContainerProcess, ip: str) -> bool:
+    """Run a lifecycle hook to its end and return whether it did not fail; to HTTP any answer will do, as upstream."""
+    try:
+        if "exec" in hook:
+            return (await _exec(hook["exec"].get("command") or [], process, None)).ok
+        if "httpGet" in hook:
+            port = find_port(container, hook["httpGet"]["port"])
+            await http_get(hook["httpGet"], port, ip=ip, purpose="lifecycle", seconds=None)
+            return True
+        if "sleep" in hook:
+            await asyncio.sleep(hook["sleep"].get("seconds", 0))
+            return True
+    except (ValueError, NotRunning, LaunchFailed, HttpFailed):
+        return False
+    return False  # tcpSocket, which upstream accepts and never runs

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 import uuid
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,8 +26,10 @@ from .container import ContainerProcess, Exit, LaunchFailed, read_log
 from .environment import ConfigError, Object, references
 from .host import Host
 from .launch import NoCommand, container_message, log_directory, termination_path
-from .pod import Container, Ended, next_backoff
-from .probes import run_hook, watch_probe
+from .pod import Container, Ended
+from .probes import Outcome, probe_once, run_hook, watch_probe
+from .resources import is_sidecar
+from .restarts import next_backoff
 from .volumes import MountFailed
 from .zygote import SpawnFailed
 
@@ -41,7 +45,9 @@ _log = logging.getLogger(__name__)
 _RETRY = 5.0
 _MESSAGE_BYTES = 4096
 _LOG_LINES = 80
-_HOOK_SECONDS = 3600.0
+_LOG_BYTES = 2048
+#: What a program gets at least between TERM and KILL when its hook or another container took its grace.
+_LAST_SECONDS = 2.0
 
 
 class ContainerRun:
@@ -75,7 +81,7 @@ class ContainerRun:
             self._set(
                 state="starting",
                 restarts=state.restarts + 1,
-                backoff=next_backoff(state),
+                backoff=next_backoff(state.backoff, state.lasted),
                 last=state.ended,
                 ended=None,
                 reason="",
@@ -133,14 +139,15 @@ class ContainerRun:
             # Nothing but a new pod can change this.
             self._postpone("CreateContainerError", str(error), float("inf"))
         except LaunchFailed as error:
-            now = datetime.now(UTC)
+            now, clock = datetime.now(UTC), asyncio.get_running_loop().time()
             worker.tell("Warning", "Failed", f"Error: {error}", container=self.name)
             self._set(
                 state="ended",
                 ended=Ended(
                     128, error.reason, str(error), started_at=now, finished_at=now, container_id=identifier
                 ),
-                ended_clock=asyncio.get_running_loop().time(),
+                started_clock=clock,
+                ended_clock=clock,
                 container_id=identifier,
             )
         else:
@@ -150,7 +157,8 @@ class ContainerRun:
             hooked = bool((spec.get("lifecycle") or {}).get("postStart"))
             probed = "startupProbe" in spec
             self._set(
-                state="running",
+                # As upstream: a container is running when its postStart hook is behind it.
+                state="starting" if hooked else "running",
                 reason="",
                 message="",
                 container_id=identifier,
@@ -220,74 +228,89 @@ class ContainerRun:
         spec, worker = self._spec, self._worker
         hook = (spec.get("lifecycle") or {}).get("postStart")
         if hook:
-            outcome = await run_hook(hook, spec, process, ip=worker.belongings.ip, seconds=_HOOK_SECONDS)
-            if not outcome.ok:
-                worker.tell(
-                    "Warning",
-                    "FailedPostStartHook",
-                    f"PostStartHook failed: {outcome.text}",
-                    container=self.name,
-                )
+            if not await run_hook(hook, spec, process, worker.belongings.ip):
+                # What went wrong is not told: it may hold what only the container may know.
+                self._tell("Warning", "FailedPostStartHook", "PostStartHook failed")
                 self.stop(worker.grace(), "FailedPostStartHook")
                 return
+            self._set(state="running")
         if "startupProbe" in spec:
             passed = asyncio.Event()
 
-            def startup(confirmed: bool, ok: bool, text: str) -> None:
-                if confirmed and ok:
+            def startup(confirmed: bool, outcome: Outcome) -> bool:
+                self._say("Startup", outcome)
+                if confirmed and outcome.ok:
                     passed.set()
-                elif not ok:
-                    self._unhealthy("Startup", spec["startupProbe"], text, fatal=confirmed)
+                elif confirmed:
+                    self._fail("Startup", spec["startupProbe"])
+                return not confirmed
 
-            watching = asyncio.create_task(
-                self._watch("startup", spec["startupProbe"], process, False, startup)
-            )
-            self._probes.add(watching)
+            self._watch(spec["startupProbe"], process, False, startup)
             await passed.wait()
-            watching.cancel()
         self._set(started=True, ready="readinessProbe" not in spec)
 
-        def liveness(confirmed: bool, ok: bool, text: str) -> None:
-            if not ok:
-                self._unhealthy("Liveness", spec["livenessProbe"], text, fatal=confirmed)
+        def liveness(confirmed: bool, outcome: Outcome) -> bool:
+            if worker.ends:
+                return False
+            self._say("Liveness", outcome)
+            if confirmed and not outcome.ok:
+                self._fail("Liveness", spec["livenessProbe"])
+                return False
+            return True
 
-        def readiness(confirmed: bool, ok: bool, text: str) -> None:
-            if not ok:
-                self._unhealthy("Readiness", spec["readinessProbe"], text, fatal=False)
-            if confirmed and self._state.ready != ok:
-                self._set(ready=ok)
+        def readiness(confirmed: bool, outcome: Outcome) -> bool:
+            self._say("Readiness", outcome)
+            if confirmed and self._state.ready != outcome.ok:
+                self._set(ready=outcome.ok)
+            return True
 
         if "livenessProbe" in spec:
-            self._probes.add(
-                asyncio.create_task(self._watch("liveness", spec["livenessProbe"], process, True, liveness))
-            )
+            self._watch(spec["livenessProbe"], process, True, liveness)
         if "readinessProbe" in spec:
-            self._probes.add(
-                asyncio.create_task(
-                    self._watch("readiness", spec["readinessProbe"], process, False, readiness)
-                )
-            )
+            self._watch(spec["readinessProbe"], process, False, readiness)
 
-    async def _watch(
-        self, kind: str, spec: Object, process: ContainerProcess, verdict: bool, report: Any
+    def _watch(
+        self,
+        probe: Object,
+        process: ContainerProcess,
+        verdict: bool,
+        report: Callable[[bool, Outcome], bool],
     ) -> None:
-        await watch_probe(
-            kind, spec, self._spec, process, ip=self._worker.belongings.ip, verdict=verdict, report=report
+        watching = watch_probe(
+            probe,
+            lambda: probe_once(probe, self._spec, process, self._worker.belongings.ip),
+            started_clock=self._state.started_clock,
+            verdict=verdict,
+            report=report,
         )
+        self._probes.add(asyncio.create_task(watching, name=f"probe of {self.name}"))
 
-    def _unhealthy(self, kind: str, spec: Object, text: str, *, fatal: bool) -> None:
-        if self._state.stopping:
+    def _say(self, kind: str, outcome: Outcome) -> None:
+        match outcome.result:
+            case "failure":
+                self._tell("Warning", "Unhealthy", f"{kind} probe failed: {outcome.text}")
+            case "unknown":
+                text = f"{kind} probe errored and resulted in unknown state: {outcome.text}"
+                self._tell("Warning", "Unhealthy", text)
+            case "warning":
+                self._tell("Warning", "ProbeWarning", f"{kind} probe warning: {outcome.text}")
+
+    def _fail(self, kind: str, probe: Object) -> None:
+        """Stop a container whose startup or liveness probe says so; its policy says whether it is started again."""
+        worker, spec = self._worker, self._spec
+        if self._state.stopping or worker.ends:
             return
-        self._worker.tell("Warning", "Unhealthy", f"{kind} probe failed: {text}", container=self.name)
-        if fatal:
-            grace = spec.get("terminationGracePeriodSeconds")
-            self._worker.tell(
-                "Normal",
-                "Killing",
-                f"Container {self.name} failed {kind.lower()} probe, will be restarted",
-                container=self.name,
-            )
-            self.stop(self._worker.grace() if grace is None else float(grace), f"{kind}ProbeFailed")
+        text = f"Container {self.name} failed {kind.lower()} probe"
+        if is_sidecar(spec):
+            text = f"Init {text[:1].lower()}{text[1:]}"
+        elif (spec.get("restartPolicy") or worker.pod["spec"].get("restartPolicy")) != "Never":
+            text += ", will be restarted"
+        self._tell("Normal", "Killing", text)
+        grace = probe.get("terminationGracePeriodSeconds")
+        self.stop(worker.grace() if grace is None else float(grace), f"{kind}ProbeFailed")
+
+    def _tell(self, kind: str, reason: str, message: str) -> None:
+        self._worker.tell(kind, reason, message, container=self.name)
 
     # -- stop ----------------------------------------------------------------------------------------------------
 
@@ -298,9 +321,12 @@ class ContainerRun:
             return
         self._stop_reason = reason
         self._until = asyncio.get_running_loop().time() + grace
-        self._set(stopping=True, ready=False)
-        if reason in ("Deleted", "Completed", "Terminated", "DeadlineExceeded"):
-            self._worker.tell("Normal", "Killing", f"Stopping container {self.name}", container=self.name)
+        # As upstream it stays as ready as its probe says: who is being deleted is for others to see.
+        self._set(stopping=True)
+        if reason == "FailedPostStartHook":
+            self._tell("Normal", "Killing", reason)
+        elif reason in ("Deleted", "Completed", "Terminated", "DeadlineExceeded"):
+            self._tell("Normal", "Killing", f"Stopping container {self.name}")
         if self.process is not None:
             self._begin_stopping()
 
@@ -322,19 +348,15 @@ class ContainerRun:
         lifecycle = self._spec.get("lifecycle") or {}
         hook = lifecycle.get("preStop")
         if hook and self._until > loop.time():
-            outcome = await self._bounded(
-                run_hook(hook, self._spec, process, ip=self._worker.belongings.ip, seconds=_HOOK_SECONDS)
-            )
-            if outcome is not None and not outcome.ok:
-                self._worker.tell(
-                    "Warning", "FailedPreStopHook", f"PreStopHook failed: {outcome.text}", container=self.name
-                )
+            fine = await self._bounded(run_hook(hook, self._spec, process, self._worker.belongings.ip))
+            if fine is False and process.running:
+                self._tell("Warning", "FailedPreStopHook", "PreStopHook failed")
         if self._until > loop.time() or hook:
             number = getattr(signal, lifecycle.get("stopSignal") or "SIGTERM", signal.SIGTERM)
             await process.signal(int(number))
             if hook:
-                # As the kubelet: after the hook there are at least two seconds for the program itself.
-                self._until = max(self._until, loop.time() + 2.0)
+                # As the kubelet: something is left for the program itself.
+                self._until = max(self._until, loop.time() + _LAST_SECONDS)
         await self._bounded(process.wait())
         if process.running:
             await process.kill()
@@ -393,7 +415,7 @@ class ContainerRun:
         data, _ = self._host.places.of(self._worker.uid)
         run = self._state.restarts
         path = termination_path(data, self.name, run)
-        text = _head(path)
+        text = _tail(path)
         if (
             not text
             and exit_.code != 0
@@ -403,15 +425,17 @@ class ContainerRun:
 
             options = LogOptions(container=self.name, tail_lines=_LOG_LINES)
             chunks = [chunk async for chunk in read_log(log_directory(data, self.name, run), options, None)]
-            text = b"".join(chunks)[-2048:]
+            text = b"".join(chunks)[-_LOG_BYTES:]
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
         return text.decode("utf-8", "replace")
 
 
-def _head(path: Path) -> bytes:
+def _tail(path: Path) -> bytes:
+    """Return the end of a message: as upstream, what was written last counts."""
     try:
         with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _MESSAGE_BYTES, 0))
             return file.read(_MESSAGE_BYTES)
     except OSError:
         return b""

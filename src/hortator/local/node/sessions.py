@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import signal
 import struct
 import termios
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
@@ -40,7 +41,7 @@ class ProcessSession:
         stdin: int,
         outputs: dict[int, int],
         ended: asyncio.Future[int],
-        hang_up: Callable[[], Awaitable[None]],
+        hang_up: Callable[[signal.Signals], Awaitable[None]],
         terminal: int = -1,
     ) -> None:
         self._stdin = stdin
@@ -53,14 +54,19 @@ class ProcessSession:
 
     @classmethod
     def on_pipes(
-        cls, ends: list[int], ended: asyncio.Future[int], hang_up: Callable[[], Awaitable[None]]
+        cls, ends: list[int], ended: asyncio.Future[int], hang_up: Callable[[signal.Signals], Awaitable[None]]
     ) -> ProcessSession:
         """A session over three pipes (the first may be -1)."""
         return cls(ends[0], {ends[1]: STDOUT, ends[2]: STDERR}, ended, hang_up)
 
     @classmethod
     def on_terminal(
-        cls, master: int, ended: asyncio.Future[int], hang_up: Callable[[], Awaitable[None]], *, stdin: bool
+        cls,
+        master: int,
+        ended: asyncio.Future[int],
+        hang_up: Callable[[signal.Signals], Awaitable[None]],
+        *,
+        stdin: bool,
     ) -> ProcessSession:
         """A session over a terminal."""
         writing = os.dup(master) if stdin else -1
@@ -141,8 +147,8 @@ class ProcessSession:
         """Return the exit code."""
         return await asyncio.shield(self._ended)
 
-    async def close(self) -> None:
-        """Hang up on the program and release everything."""
+    async def close(self, how: signal.Signals = signal.SIGHUP) -> None:
+        """End the program by a signal to its session, if it has not ended, and release everything."""
         if self._stdin >= 0:
             os.close(self._stdin)
             self._stdin = -1
@@ -151,7 +157,7 @@ class ProcessSession:
             os.close(fd)
         self._outputs.clear()
         self._terminal = -1
-        await self._hang_up()
+        await self._hang_up(how)
 
 
 class AttachSession:

@@ -35,6 +35,7 @@ HOST_IP = "127.0.0.1"
 _GPU = "nvidia.com/gpu"
 _log = logging.getLogger(__name__)
 
+_LAST_SECONDS = 2.0
 #: Seconds between attempts at what is not announced by a change (a claim that is not bound yet, a server error).
 _RETRY_FIRST, _RETRY_MAX = 0.5, 10.0
 _DEADLINE = "Pod was active on the node longer than the specified deadline"
@@ -69,7 +70,7 @@ class PodWorker:
         self._told: set[str] = set()
         self.gone = False
         self.ending = ""
-        self.hurry: float | None = None  # grace that was shortened after a stop had begun
+        self._end_by: float | None = None  # when everything is to be over, once the pod is being ended
         self._start_time = datetime.now(UTC)
         self._started_clock = asyncio.get_running_loop().time()
         self.belongings = Belongings(ip="")
@@ -86,9 +87,7 @@ class PodWorker:
             self.ephemeral.setdefault(each["name"], Container())
         grace = pod["metadata"].get("deletionGracePeriodSeconds")
         if grace is not None and grace != before["metadata"].get("deletionGracePeriodSeconds"):
-            self.hurry = float(grace)
-            for run in self.runs.values():
-                run.shorten(self.hurry)
+            self._shorten(float(grace))
         for field in ("labels", "annotations"):
             if pod["metadata"].get(field) != before["metadata"].get(field):
                 self._dirty = True
@@ -97,19 +96,21 @@ class PodWorker:
     def vanish(self) -> None:
         """The object has been removed by somebody else: end everything now."""
         self.gone = True
-        self.hurry = 0.0
-        for run in self.runs.values():
-            run.shorten(0.0)
+        self._shorten(0.0)
         self.changed.set()
 
     def shut_down(self, grace: float) -> None:
         """The node stops: end the pod and say so in its status."""
         if not self.ending:
             self.ending = "Terminated"
-        self.hurry = grace
+        self._shorten(grace)
+        self.changed.set()
+
+    def _shorten(self, grace: float) -> None:
+        until = asyncio.get_running_loop().time() + grace
+        self._end_by = until if self._end_by is None else min(self._end_by, until)
         for run in self.runs.values():
             run.shorten(grace)
-        self.changed.set()
 
     def volumes_changed(self) -> None:
         """Something that the pod refers to may have appeared or changed."""
@@ -200,12 +201,10 @@ class PodWorker:
                     if run is not None:
                         if plan.failure == "DeadlineExceeded":
                             self.tell_once("DeadlineExceeded", "Normal", "DeadlineExceeded", _DEADLINE)
-                        run.stop(self.grace(), reason)
-                        if self.hurry is not None:
-                            run.shorten(self.hurry)
+                        run.stop(self._grace_left(), reason)
                 case Remove():
                     remove = True
-        for name, pause in plan.waiting.items():
+        for name in plan.waiting:
             namespace, pod = self._key
             self.tell_once(
                 f"back-off {name} {self.containers[name].restarts}",
@@ -214,7 +213,6 @@ class PodWorker:
                 f"Back-off restarting failed container {name} in pod {pod}_{namespace}({self.uid})",
                 container=name,
             )
-            del pause
         return remove
 
     def grace(self) -> float:
@@ -224,6 +222,21 @@ class PodWorker:
         if grace is None:
             grace = spec.get("terminationGracePeriodSeconds", 30)
         return float(grace)
+
+    def _grace_left(self) -> float:
+        """Return what a container gets that is stopped with its pod: all of them share the pod's grace."""
+        clock = asyncio.get_running_loop().time()
+        if self._end_by is None:
+            self._end_by = clock + self.grace()
+            return self.grace()
+        # Sidecars are stopped one after another, each with something left.
+        least = 0.0 if self.gone else min(_LAST_SECONDS, self.grace())
+        return max(self._end_by - clock, least)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the pod as a whole is being ended."""
+        return self._deleting or self.gone or self._end_by is not None
 
     def _start(self, name: str, again: bool) -> None:
         states = self.ephemeral if name in self.ephemeral else self.containers

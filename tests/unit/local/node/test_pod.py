@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -15,7 +17,6 @@ from hortator.local.node.pod import (
     Start,
     Stop,
     make_plan,
-    next_backoff,
 )
 
 WAITING = Container()
@@ -36,6 +37,8 @@ def seen(
     clock: float = 100.0,
     prepared: bool = True,
     ending: str = "",
+    hooked: tuple[str, ...] = (),
+    own: Mapping[str, dict[str, Any]] = MappingProxyType({}),
     **spec: Any,
 ) -> Observed:
     inits = [
@@ -43,7 +46,15 @@ def seen(
         for name in containers
         if name in init or name in sidecars
     ]
-    mains = [{"name": name} for name in containers if name not in init and name not in sidecars]
+    mains = [
+        {
+            "name": name,
+            **({"lifecycle": {"postStart": {"sleep": {}}}} if name in hooked else {}),
+            **own.get(name, {}),
+        }
+        for name in containers
+        if name not in init and name not in sidecars
+    ]
     metadata: dict[str, Any] = {"name": "p", "namespace": "ns", "uid": "u"}
     if deleting:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -112,6 +123,28 @@ CASES: list[tuple[str, Observed, list[Action]]] = [
     ("OnFailure leaves what succeeded", seen({"a": done()}, policy="OnFailure"), []),
     ("Never leaves what failed", seen({"a": done(1), "b": RUNNING}, policy="Never"), []),
     ("back-off holds a restart", seen({"a": done(1, backoff=10.0, ended_clock=95.0)}), []),
+    (
+        "not after a run of more than ten minutes",
+        seen({"a": done(1, backoff=300.0, started_clock=100.0, ended_clock=701.0)}, clock=701.0),
+        [Start("a", again=True)],
+    ),
+    (
+        "a container's own policy counts",
+        seen({"a": done(1), "b": RUNNING}, own={"a": {"restartPolicy": "Never"}}),
+        [],
+    ),
+    (
+        "a postStart hook holds up what follows",
+        seen({"a": WAITING, "b": WAITING}, hooked=("a",)),
+        [Start("a")],
+    ),
+    ("while it runs", seen({"a": Container(state="starting"), "b": WAITING}, hooked=("a",)), []),
+    ("not longer", seen({"a": RUNNING, "b": WAITING}, hooked=("a",)), [Start("b")]),
+    (
+        "nor when its container waits for something else",
+        seen({"a": Container(retry_clock=101.0), "b": WAITING}, hooked=("a",)),
+        [Start("b")],
+    ),
     ("until it is over", seen({"a": done(1, backoff=10.0, ended_clock=90.0)}), [Start("a", again=True)]),
     (
         "sidecars end after the mains",
@@ -169,16 +202,9 @@ def test_when_it_looks_again(observed: Observed, wake: float | None) -> None:
         (seen({"s": RUNNING, "a": done()}, sidecars=("s",), policy="Never"), False),
         (seen({"i": done(1), "a": WAITING}, init=("i",), policy="Never"), True),
         (seen({"a": done(143)}, ending="Terminated"), True),
+        (seen({"a": done(1)}, own={"a": {"restartPolicy": "Never"}}), True),
+        (seen({"a": done(1)}, policy="Never", own={"a": {"restartPolicy": "OnFailure"}}), False),
     ],
 )
 def test_when_a_pod_is_over(observed: Observed, over: bool) -> None:
     assert make_plan(observed).over is over
-
-
-def test_back_off_doubles_to_five_minutes_and_is_forgotten_after_a_long_run() -> None:
-    pauses, container = [], Container()
-    for _ in range(7):
-        container = Container(backoff=next_backoff(container))
-        pauses.append(container.backoff)
-    assert pauses == [10.0, 20.0, 40.0, 80.0, 160.0, 300.0, 300.0]
-    assert next_backoff(Container(backoff=300.0, started_clock=0.0, ended_clock=601.0)) == 10.0

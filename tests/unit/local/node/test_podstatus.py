@@ -27,11 +27,12 @@ def status_of(
     conditions: list[dict[str, Any]] | None = None,
     prepared: bool = True,
     ending: str = "",
+    generation: int = 0,
     **spec: Any,
 ) -> dict[str, Any]:
     observed = Observed(
         pod={
-            "metadata": {"name": "p", "namespace": "ns", "uid": "u"},
+            "metadata": {"name": "p", "namespace": "ns", "uid": "u", "generation": generation},
             "spec": {
                 "restartPolicy": policy,
                 "initContainers": [{"name": name} for name in init],
@@ -93,6 +94,31 @@ def test_back_off_is_a_waiting_state_whose_last_state_tells_the_end() -> None:
     }
     assert status["lastState"]["terminated"]["exitCode"] == 1
     assert (status["ready"], status["restartCount"]) == (False, 2)
+
+
+@pytest.mark.parametrize(("backoff", "text"), [(10.0, "10s"), (80.0, "1m20s"), (300.0, "5m0s")])
+def test_back_off_is_written_as_durations_of_go(backoff: float, text: str) -> None:
+    status = status_of({"a": done(1, backoff=backoff, ended_clock=99.0)})["containerStatuses"][0]
+    assert status["state"]["waiting"]["message"].startswith(f"back-off {text} restarting")
+
+
+def test_a_container_whose_start_is_not_behind_it_still_waits() -> None:
+    status = status_of({"a": Container(state="starting", started_at=NOW, container_id="hort://1")})
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+
+
+def test_termination_messages_share_what_a_pod_may_say() -> None:
+    containers = {
+        name: Container(state="ended", ended=Ended(1, "Error", message="é" * 2048)) for name in "abcd"
+    }
+    for status in status_of(containers, policy="Never")["containerStatuses"]:
+        assert status["state"]["terminated"]["message"] == "é" * 1536
+
+
+def test_the_status_tells_which_generation_of_the_spec_it_is_of() -> None:
+    status = status_of({"a": RUNNING}, generation=3)
+    assert status["observedGeneration"] == 3
+    assert condition(status, "Ready")["observedGeneration"] == 3
 
 
 def test_conditions_of_a_pod_that_runs() -> None:

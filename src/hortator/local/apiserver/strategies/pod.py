@@ -187,9 +187,8 @@ def _ended(new: Sequence[Object], old: Sequence[Object], pod: Object, path: Path
 
 def _has_rules(spec: Object, name: Any) -> bool:
     """Tell whether a container has a restart policy of its own (KEP-5307), which then decides."""
-    return any(
-        each.get("name") == name and each.get("restartPolicy") for each in spec.get("containers") or ()
-    )
+    everyone = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    return any(each.get("name") == name and each.get("restartPolicy") for each in everyone)
 
 
 def _merge_label_keys(spec: Object, labels: Mapping[str, str]) -> Object:
