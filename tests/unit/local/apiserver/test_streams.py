@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hortator.kube.http import Request, Response
-from hortator.local.apiserver.streams.spdy import DICTIONARY
+from hortator.local.apiserver.streams.spdy import DICTIONARY, SpdyConnection
 from hortator.local.streams import STDERR, STDOUT, ContainerNotFound, LogOptions, NotRunning
 from support.api import OWNER, PODS, Api, pod, running_api
 
@@ -394,6 +394,91 @@ async def test_exec_over_spdy(api: Api, node: Node) -> None:
     assert json.loads(found[1])["details"]["causes"][0]["message"] == "2"
     await wire.to_server.put(None)
     assert (await asyncio.wait_for(task, 5)).status == 200
+
+
+class Deaf(Echo):
+    """A program, or a server in a pod, that reads nothing, says nothing and takes no notice of an end."""
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+    async def close_stdin(self) -> None:
+        """It does not look."""
+
+
+async def test_a_client_of_spdy_that_goes_away_ends_what_does_not_read(api: Api, node: Node) -> None:
+    node.session = Deaf()
+    wire = Wire()
+
+    async def hijack() -> Wire:
+        return wire
+
+    headers = {
+        "authorization": f"Bearer {OWNER}",
+        "upgrade": "SPDY/3.1",
+        "x-stream-protocol-version": "v4.channel.k8s.io",
+    }
+    query = (("command", "x"), ("stdin", "true"), ("stdout", "true"))
+    task = asyncio.create_task(api.server.handle(Request("POST", EXEC, query, headers, hijack=hijack)))
+    assert await wire.to_client.get()
+    client = SpdyClient(wire)
+    for number, kind in ((1, "error"), (3, "stdin"), (5, "stdout")):
+        await client.open(number, streamtype=kind)
+    await client.send(3, b"unread")
+    await wire.to_server.put(None)
+    await asyncio.wait_for(task, 5)
+    assert node.session.closed
+
+
+async def test_a_forwarder_that_goes_away_closes_its_connections(api: Api, node: Node) -> None:
+    node.session = Deaf()
+    response = await open_websocket(api, f"{PODS}/p/portforward", "SPDY/3.1+portforward.k8s.io")
+    wire = Wire()
+    task = await converse(response, wire)
+    client = SpdyClient(wire)
+    await client.open(1, streamtype="error", port="8080", requestid="0")
+    await client.open(3, streamtype="data", port="8080", requestid="0")
+    await client.collect(until=1)
+    await wire.to_server.put(None)
+    await asyncio.wait_for(task, 5)
+    assert node.session.closed
+
+
+async def test_connections_of_one_forwarder_end_by_themselves(api: Api, node: Node) -> None:
+    response = await open_websocket(api, f"{PODS}/p/portforward", "SPDY/3.1+portforward.k8s.io")
+    wire = Wire()
+    task = await converse(response, wire)
+    client = SpdyClient(wire)
+    for first, data in ((1, b"ping"), (5, b"pong")):
+        node.session = Echo()
+        await client.open(first, streamtype="error", port="8080", requestid=str(first))
+        await client.open(first + 2, streamtype="data", port="8080", requestid=str(first))
+        await client.send(first + 2, data, fin=True)
+        assert (await client.collect(until=first + 2))[first + 2] == data
+        assert node.session.closed
+    await wire.to_server.put(None)
+    await asyncio.wait_for(task, 5)
+
+
+async def test_streams_that_both_sides_have_closed_are_forgotten() -> None:
+    wire = Wire()
+    connection = SpdyConnection(wire)
+    running = asyncio.create_task(connection.run())
+    client = SpdyClient(wire)
+    for number in (1, 3):
+        await client.open(number, streamtype="data")
+    first, second = await connection.accept(), await connection.accept()
+    assert first is not None and second is not None
+    await client.send(1, b"", fin=True)
+    assert await first.receive() is None
+    await first.close()
+    await second.close()
+    assert connection.open_streams == 1
+    await client.send(3, b"", fin=True)
+    assert await second.receive() is None
+    assert connection.open_streams == 0
+    await wire.to_server.put(None)
+    await running
 
 
 async def test_port_forward_tunnels_spdy_through_a_websocket(api: Api, node: Node) -> None:

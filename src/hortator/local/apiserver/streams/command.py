@@ -94,11 +94,15 @@ async def over_spdy(channel: ByteStream, session: Session, wanted: Wanted) -> No
 
         async def read() -> None:
             async with asyncio.TaskGroup() as group:
+                tasks = []
                 if (stdin := streams.get("stdin")) is not None:
-                    group.create_task(_feed(session, stdin))
+                    tasks.append(group.create_task(_feed(session, stdin)))
                 if (resize := streams.get("resize")) is not None:
-                    group.create_task(_resizes(session, resize))
-                group.create_task(_until_gone(reader))
+                    tasks.append(group.create_task(_resizes(session, resize)))
+                await asyncio.wait((reader,))
+                # The client has gone; a program that does not read its input may hold a task up for ever.
+                for task in tasks:
+                    task.cancel()
 
         await _serve(session, wanted, read, send)
         for stream in streams.values():
@@ -166,10 +170,6 @@ async def _feed(session: Session, stdin: SpdyStream) -> None:
 async def _resizes(session: Session, stream: SpdyStream) -> None:
     while (data := await stream.receive()) is not None:
         await _resize(session, data)
-
-
-async def _until_gone(reader: asyncio.Task[None]) -> None:
-    await asyncio.wait((reader,))
 
 
 async def _resize(session: Session, data: bytes) -> None:

@@ -31,6 +31,7 @@ async def over_spdy(channel: ByteStream, connect: Connect) -> None:
     """Serve connections until the client ends the SPDY connection."""
     connection = SpdyConnection(channel)
     waiting: dict[str, dict[str, SpdyStream]] = {}
+    forwards: set[asyncio.Task[None]] = set()
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(connection.run())
@@ -40,7 +41,12 @@ async def over_spdy(channel: ByteStream, connect: Connect) -> None:
                 pair[stream.headers.get("streamtype", "")] = stream
                 if "data" in pair and "error" in pair:
                     del waiting[request]
-                    group.create_task(_forward(pair["data"], pair["error"], connect))
+                    task = group.create_task(_forward(pair["data"], pair["error"], connect))
+                    forwards.add(task)
+                    task.add_done_callback(forwards.discard)
+            # The client has gone; what it was connected to may have nothing more to say, ever.
+            for task in forwards:
+                task.cancel()
     except* ConnectionError:
         pass  # the client has gone, which is how a port-forward ends
     finally:

@@ -152,6 +152,8 @@ class SpdyStream:
             self._closed = True
             with contextlib.suppress(ConnectionError):
                 await self._connection.send_data(self._number, b"", fin=True)
+            if self._ended:
+                self._connection.forget(self._number)
 
     async def feed(self, data: bytes) -> None:
         """Take what arrived; waits while the reader is far behind."""
@@ -167,6 +169,8 @@ class SpdyStream:
         """Note that nothing more comes."""
         self._ended = True
         self._changed.set()
+        if self._closed:
+            self._connection.forget(self._number)
 
 
 class SpdyConnection:
@@ -191,7 +195,7 @@ class SpdyConnection:
             while (frame := await self._frame()) is not None:
                 await self._take(*frame)
         finally:
-            for stream in self._streams.values():
+            for stream in list(self._streams.values()):
                 stream.end()
             self._new.put_nowait(None)
 
@@ -200,6 +204,15 @@ class SpdyConnection:
         flags = _FIN if fin else 0
         async with self._writing:
             await self._channel.write(struct.pack(">II", number, flags << 24 | len(data)) + data)
+
+    def forget(self, number: int) -> None:
+        """Let go of a stream that both sides have closed: a connection may outlive very many."""
+        self._streams.pop(number, None)
+
+    @property
+    def open_streams(self) -> int:
+        """How many streams are not closed by both sides."""
+        return len(self._streams)
 
     async def close(self) -> None:
         """Close the connection."""
