@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from support.control_plane import ControlPlane, NoTool, find_tool
 from support.hort import Hort
@@ -65,6 +66,11 @@ def _differences(items: list[pytest.Item]) -> str:
         "Written by `make test-kubernetes`, which runs the same tests on both. Each line is a test that passes on",
         "Kubernetes 1.36 and fails on the local cluster; a line whose test passes fails the run.",
     ]
+    left_out = yaml.safe_load((Path(__file__).parent / "e2e/left_out.yaml").read_text())
+    title = (
+        f"Kubernetes' own conformance specs of its API: {sum(map(len, left_out.values()))} of 99 are left out"
+    )
+    rows[title] = {name: why for why, names in left_out.items() for name in names}
     for title, found in sorted(rows.items()):
         text += ["", f"## {title}", "", "| what | why |", "|---|---|"]
         text += [f"| {what} | {why} |" for what, why in sorted(found.items())]

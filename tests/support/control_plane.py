@@ -29,6 +29,9 @@ __all__ = ["ControlPlane", "NoTool", "find_tool"]
 #: Who may speak to the server by a token, and the groups of each.
 USERS = {"admin": ("admin-token", "system:masters"), "nobody": ("nobody-token", "")}
 
+#: What a program answers once it can be used; kube-apiserver makes its namespaces after it says that it is ready.
+_READY = {"etcd": "/readyz", "kube-apiserver": "/api/v1/namespaces/default"}
+
 
 class NoTool(Exception):
     """Raised when one of Kubernetes' programs is not there; ``str`` says which, and who builds it."""
@@ -190,11 +193,9 @@ class ControlPlane:
         return self._ports[program]
 
     def _wait_for(self, program: str, seconds: float = 60) -> None:
-        scheme, path = ("http", "/readyz") if program == "etcd" else ("https", "/readyz")
-        if program in ("kube-controller-manager", "kube-scheduler"):
-            path = "/healthz"
+        scheme = "http" if program == "etcd" else "https"
         request = urllib.request.Request(
-            f"{scheme}://127.0.0.1:{self._ports[program]}{path}",
+            f"{scheme}://127.0.0.1:{self._ports[program]}{_READY.get(program, '/healthz')}",
             headers={"Authorization": f"Bearer {USERS['admin'][0]}"},
         )
         # Controller-manager and scheduler make certificates of their own.
