@@ -48,10 +48,11 @@ format: $(VENV)/.dev ## put the code into its format
 
 test-kubernetes: $(VENV)/.dev ## tests that need Kubernetes' own programs (Go builds them once)
 	sh tests/kubernetes/tools/build $(TOOLS)
-	HORT_TOOLS=$(TOOLS) $(BIN)/python -m pytest tests/kubernetes
+	HORT_TOOLS=$(TOOLS) $(BIN)/python -m pytest tests/kubernetes --differences docs/reference/differences.md
 
 bench: $(VENV)/.dev  ## print the figures that the documentation claims
 	$(BIN)/python -m bench
+	HORT_TOOLS=$(TOOLS) $(BIN)/python -m bench.apiserver
 
 clean:           ## remove what the other targets made here
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

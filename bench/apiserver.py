@@ -151,13 +151,15 @@ async def rows(server: Server) -> None:
             server,
             "get, 8 at once",
             REQUESTS,
-            lambda n: client.get(CONFIG_MAPS, f"m-{n}", namespace=NAMESPACE),
+            lambda n: client.get(CONFIG_MAPS, f"m-{n % LIST_OBJECTS}", namespace=NAMESPACE),
         )
         await measure(
             server,
             "merge patch, 8 at once",
             REQUESTS,
-            lambda n: client.patch(CONFIG_MAPS, f"m-{n}", {"data": {"b": "y"}}, namespace=NAMESPACE),
+            lambda n: client.patch(
+                CONFIG_MAPS, f"m-{n % LIST_OBJECTS}", {"data": {"b": "y"}}, namespace=NAMESPACE
+            ),
         )
         await measure(
             server,
