@@ -210,7 +210,11 @@ def test_run_creates_a_pod(kubectl: Kubectl) -> None:
 @pytest.mark.parametrize("through", ["pod/p", "service/s"])
 def test_ports_are_forwarded(kubectl: Kubectl, through: str) -> None:
     running(kubectl, script=SERVE.format(ANSWER), labels={"app": "x"})
-    port = kubectl("logs", "p").strip()
+    follow = kubectl.start("logs", "-f", "p")
+    assert follow.stdout is not None
+    port = follow.stdout.readline().decode().strip()
+    follow.kill()
+    follow.communicate()
     ports = [{"port": 80, "targetPort": int(port)}]
     service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
     kubectl.apply(service | {"spec": {"selector": {"app": "x"}, "ports": ports}})

@@ -11,8 +11,8 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,13 +39,25 @@ from .volumes import (
 __all__ = ["PodVolumes"]
 
 _TOKEN_SECONDS = 3600
+#: Seconds until a token that is still good is asked for again, when there was none to be had.
+_TOKEN_RETRY = 10.0
 _SHM = Path("/dev/shm")  # noqa: S108 -- the machine's memory file system; the folder made in it is the owner's alone
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Token:
     token: str
     renew: float  # seconds of the monotonic clock
+    expires: float
+
+
+@contextlib.contextmanager
+def _failing(volume: str) -> Iterator[None]:
+    """Turn what goes wrong with a volume into the kubelet's sentence."""
+    try:
+        yield
+    except (MountFailed, KubeError, OSError) as error:
+        raise MountFailed(f'MountVolume.SetUp failed for volume "{volume}" : {error}') from error
 
 
 class PodVolumes:
@@ -82,20 +94,26 @@ class PodVolumes:
     async def prepare(self, context: FieldContext) -> None:
         """Make every volume. Raises :class:`MountFailed`; then nothing may start, and it is to be called again."""
         for volume in self._pod["spec"].get("volumes") or ():
-            try:
+            with _failing(volume["name"]):
                 await self._prepare(volume, context)
-            except (MountFailed, KubeError, OSError) as error:
-                raise MountFailed(
-                    f'MountVolume.SetUp failed for volume "{volume["name"]}" : {error}'
-                ) from error
         self._schedule()
 
     async def refresh(self, pod: Object, context: FieldContext) -> None:
-        """Bring the files of ConfigMaps, Secrets, fields and tokens up to date. Raises :class:`MountFailed`."""
+        """Bring the files of ConfigMaps, Secrets, fields and tokens up to date.
+
+        Raises :class:`MountFailed` for the first volume that cannot be; the others are all the same.
+        """
         self._pod = pod
+        failure: MountFailed | None = None
         for name, sources in self._files.items():
-            await self._fill(name, sources, context)
+            try:
+                with _failing(name):
+                    await self._fill(name, sources, context)
+            except MountFailed as error:
+                failure = failure or error
         self._schedule()
+        if failure is not None:
+            raise failure
 
     async def _prepare(self, volume: Object, context: FieldContext) -> None:
         name = volume["name"]
@@ -173,8 +191,18 @@ class PodVolumes:
     async def _token(self, key: str, spec: Object) -> str:
         known = self._tokens.get(key)
         clock = asyncio.get_running_loop().time()
-        if known is not None and clock < known.renew:
-            return known.token
+        if known is None or clock >= known.renew:
+            try:
+                known = await self._request_token(spec, clock)
+            except KubeError:
+                if known is None or clock >= known.expires:
+                    raise
+                # It is good for a while yet.
+                known = replace(known, renew=clock + _TOKEN_RETRY)
+            self._tokens[key] = known
+        return known.token
+
+    async def _request_token(self, spec: Object, clock: float) -> _Token:
         metadata = self._pod["metadata"]
         wanted = spec.get("expirationSeconds") or _TOKEN_SECONDS
         answer = await self._client.create(
@@ -203,8 +231,7 @@ class PodVolumes:
         if status.get("expirationTimestamp"):
             lasts = (parse_time(status["expirationTimestamp"]) - datetime.now(UTC)).total_seconds()
         # As upstream: after four fifths of its life, and once a day at least.
-        self._tokens[key] = _Token(status["token"], clock + min(lasts * 0.8, 86400.0))
-        return str(status["token"])
+        return _Token(status["token"], renew=clock + min(lasts * 0.8, 86400.0), expires=clock + lasts)
 
     def _schedule(self) -> None:
         if self._timer is not None:

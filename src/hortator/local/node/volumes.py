@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 _MODE = 0o644
+_MISSING_KEY = {
+    "ConfigMap": "configmap references non-existent config key: {}",
+    "Secret": "references non-existent secret key: {}",
+}
 
 
 class MountFailed(Exception):
@@ -123,7 +127,7 @@ def files_of(
         if item["key"] not in data:
             if source.spec.get("optional"):
                 continue
-            raise MountFailed(f"references non-existent {source.kind.lower()} key: {item['key']}")
+            raise MountFailed(_MISSING_KEY[source.kind].format(item["key"]))
         files[item["path"]] = Payload(data[item["key"]], item.get("mode") or source.default_mode)
     return files
 

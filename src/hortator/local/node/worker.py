@@ -323,7 +323,7 @@ class PodWorker:
         self._dirty = False
         try:
             await self.volumes.refresh(self.pod, self.context())
-        except (MountFailed, KubeError, OSError) as error:
+        except MountFailed as error:
             self.tell_once(f"refresh {error}", "Warning", "FailedMount", str(error))
             self._dirty = True
             return [asyncio.get_running_loop().time() + _RETRY_MAX]

@@ -87,7 +87,7 @@ def test_a_token_is_for_its_owner_only() -> None:
         (
             {"configMap": {"name": "c", "items": [{"key": "z", "path": "z"}]}},
             CONFIG,
-            "references non-existent configmap key: z",
+            "configmap references non-existent config key: z",
         ),
         (
             {"projected": {"sources": [{"clusterTrustBundle": {}}]}},
