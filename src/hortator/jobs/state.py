@@ -65,6 +65,9 @@ _MISCONFIGURED = {
     "StartError",
 }
 
+#: Kinds of volumes that a node makes out of nothing, or of what the pod itself says.
+_ALWAYS_THERE = {"emptyDir", "downwardAPI", "projected"}
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:
@@ -234,17 +237,38 @@ def _waiting_or_running(
         reason, message = _pod_waits(pod)
         if reason:
             return "PD", reason, message
-    starting = f"{workers_ready}/{workers_wanted} workers"
+    starting = _starting(pods, f"{workers_ready}/{workers_wanted} workers")
     if job["kind"] == "MPIJob":
         launcher = [pod for pod in pods if is_launcher(pod)]
         if launcher and all(_phase(pod) in ("Succeeded", "Failed") for pod in launcher):
             return "CG", "", "its launcher has ended"
         if not any(_phase(pod) == "Running" for pod in launcher) or workers_ready < workers_wanted:
-            return ("CF", "Wiring", starting) if pods else ("PD", "", "the operator has not started it yet")
+            return starting if pods else ("PD", "", "the operator has not started it yet")
         return "R", "", ""
     if any(_phase(pod) == "Running" for pod in pods):
         return "R", "", ""
-    return ("CF", "Wiring", starting) if pods else ("PD", "", "no pod yet")
+    return starting if pods else ("PD", "", "no pod yet")
+
+
+def _starting(pods: Sequence[Mapping[str, Any]], progress: str) -> tuple[str, str, str]:
+    """Return what pods that have their nodes wait for: the volumes of one of them, else each other."""
+    for pod in pods:
+        names = [
+            volume["name"]
+            for volume in (pod.get("spec") or {}).get("volumes") or ()
+            if not _ALWAYS_THERE & volume.keys()
+        ]
+        if names and _mounts(pod):
+            return "CF", "Mounting", f"{', '.join(names)} of {pod['metadata']['name']}"
+    return "CF", "Wiring", progress
+
+
+def _mounts(pod: Mapping[str, Any]) -> bool:
+    """Whether a node has taken the pod and not got its volumes yet: they come before anything can be started."""
+    conditions = {
+        each["type"]: each.get("status") for each in (pod.get("status") or {}).get("conditions") or ()
+    }
+    return _phase(pod) == "Pending" and conditions.get("PodReadyToStartContainers") == "False"
 
 
 def _pod_waits(pod: Mapping[str, Any]) -> tuple[str, str]:

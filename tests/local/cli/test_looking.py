@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from support.hort import Hort
-from support.staying import Staying
+from support.staying import Staying, until
 
 MANIFEST = """
 apiVersion: batch/v1
@@ -177,3 +177,19 @@ def test_without_a_cluster_looking_says_how_to_get_one(new_hort: Callable[..., H
         assert b"hort up -d" in done.stderr
     hort("status", code=3)
     assert hort.log() == ""
+
+
+def test_a_job_whose_volume_is_not_there_says_so(hort: Hort) -> None:
+    job = yaml.safe_load(MANIFEST)
+    job["metadata"]["name"] = "mounts"
+    job["spec"]["template"]["spec"]["volumes"] = [{"name": "data", "secret": {"secretName": "late"}}]
+    hort("submit", "-", stdin=json.dumps(job).encode())
+
+    def found() -> dict[str, str]:
+        return next(job for job in hort.json("jobs") if job["name"] == "mounts")
+
+    until(lambda: found()["reason"] == "Mounting", "a job that mounts")
+    assert found()["state"] == "CF"
+    assert found()["message"].startswith("data of mounts-")
+    until(lambda: b'secret "late" not found' in hort("show", "mounts").stdout, "the event that says why")
+    hort("cancel", "mounts")

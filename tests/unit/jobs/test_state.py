@@ -108,6 +108,32 @@ def test_a_command_that_does_not_exist_is_named() -> None:
     assert (seen.reason, seen.message) == ("Misconfigured", "pi-launcher-x: no such file: solver")
 
 
+def mounting(*volumes: dict[str, Any], ready: str = "False") -> dict[str, Any]:
+    found = pod("worker", "Pending", conditions=[{"type": "PodReadyToStartContainers", "status": ready}])
+    found["spec"]["volumes"] = list(volumes)
+    return found
+
+
+HOME = {"name": "home", "persistentVolumeClaim": {"claimName": "home"}}
+DATA = {"name": "data", "secret": {"secretName": "s"}}
+SCRATCH = {"name": "scratch", "emptyDir": {}}
+
+
+@pytest.mark.parametrize(
+    ("waits", "reason", "message"),
+    [
+        (mounting(SCRATCH, HOME, DATA), "Mounting", "home, data of pi-worker-0"),
+        (mounting(SCRATCH), "Wiring", "1/2 workers"),
+        (mounting(HOME, ready="True"), "Wiring", "1/2 workers"),
+        (pod("worker", "Pending"), "Wiring", "1/2 workers"),
+    ],
+    ids=["volumes", "nothing that could be missing", "volumes are there", "a cluster that does not tell"],
+)
+def test_a_job_whose_volumes_are_not_there_mounts(waits: dict[str, Any], reason: str, message: str) -> None:
+    seen = view(mpijob(), [pod("launcher"), waits, pod("worker", index=1)])
+    assert (seen.state, seen.reason, seen.message) == ("CF", reason, message)
+
+
 def test_pods_of_a_job_are_launcher_then_workers_by_number() -> None:
     pods = [pod("worker", index=i) for i in (10, 2)] + [pod("launcher")]
     other = pod("worker", index=1)
