@@ -169,13 +169,19 @@ class Server:
 
     @contextmanager
     def watch(
-        self, path: str, *, timeout: float = 20, token: str | None = None, **query: Any
+        self,
+        path: str,
+        *,
+        timeout: float = 20,
+        token: str | None = None,
+        accept: str = "application/json",
+        **query: Any,
     ) -> Iterator[Watch]:
         """Watch a collection. An answer that is no stream is an AssertionError."""
         connection = self.connect(timeout, owner=token is None)
         try:
             wanted = {"watch": "1", **query}
-            self._send(connection, "GET", path, None, wanted, "", "application/json", token, "", (), None)
+            self._send(connection, "GET", path, None, wanted, "", accept, token, "", (), None)
             response = connection.getresponse()
             assert response.status == 200, (response.status, response.read())
             yield Watch(response)

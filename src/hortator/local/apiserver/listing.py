@@ -11,7 +11,7 @@ import asyncio
 import base64
 import binascii
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -24,6 +24,7 @@ from hortator.kube.http import Response
 from hortator.local.apiserver.bodies import JSON_HEADERS, Accepted, Format, accepted, encode
 from hortator.local.apiserver.catalog import Served
 from hortator.local.apiserver.context import Call
+from hortator.local.apiserver.list_options import check_options
 from hortator.local.apiserver.requests import boolean
 from hortator.local.apiserver.storage import Collection, Item, Storage, TooOld
 from hortator.local.apiserver.tables import make_table
@@ -196,14 +197,6 @@ def _page(
     token = call.request.param("continue")
     match = call.request.param("resourceVersionMatch")
     wanted = _number(call, "resourceVersion")
-    if match not in ("", "Exact", "NotOlderThan"):
-        raise StatusError.bad_request(
-            f'resourceVersionMatch: Unsupported value: {go_quote(match)}: supported values: "Exact", "NotOlderThan", ""'
-        )
-    if match and wanted is None and not token:
-        raise StatusError.bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
     try:
         if token:
             if wanted:
@@ -212,11 +205,7 @@ def _page(
                 )
             revision, start = _read_token(token)
             return collection.ordered_at(revision, call.namespace), revision, start
-        if match == "Exact":
-            if not wanted:
-                raise StatusError.bad_request(
-                    'resourceVersionMatch: Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-                )
+        if match == "Exact" and wanted:
             if wanted > storage.revision:
                 raise _too_large(wanted, storage.revision)
             return collection.ordered_at(wanted, call.namespace), wanted, None
@@ -237,6 +226,7 @@ async def list_objects(call: Call, storage: Storage) -> Response:
     """Answer a list."""
     form = form_of(call, many=True)
     chosen = selection(call)
+    check_options(call.request.param, watch=False)
     limit = _number(call, "limit") or 0
     collection = storage.collection(call.served.storage)
     items, revision, start = _page(collection, storage, call)
@@ -258,24 +248,15 @@ async def list_objects(call: Call, storage: Storage) -> Response:
 
 
 def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] = random.random) -> Response:
-    """Answer a watch. Raises 410 when the asked version is older than the history."""
+    """Answer a watch; its only event is a 410 when the asked version is older than the history."""
     form = form_of(call, many=False)
     chosen = selection(call)
     wanted = _number(call, "resourceVersion")
     bookmarks = boolean(call.request, "allowWatchBookmarks")
     initial = call.request.param("sendInitialEvents")
-    match = call.request.param("resourceVersionMatch")
     if initial not in ("", "true", "false", "1", "0"):
         raise StatusError.bad_request(f"sendInitialEvents: Invalid value: {go_quote(initial)}")
-    if initial and match != "NotOlderThan":
-        raise StatusError.bad_request(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        )
-    if match and not initial:
-        raise StatusError.bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents "
-            "is provided"
-        )
+    check_options(call.request.param, watch=True)
     streaming = initial in ("true", "1")
     seconds = _number(call, "timeoutSeconds")
     timeout = float(seconds) if seconds else 1800.0 * (1 + jitter())
@@ -290,7 +271,9 @@ def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] =
         try:
             since = collection.events_since(wanted)
         except TooOld as error:
-            raise StatusError.expired(str(error)) from error
+            # As upstream's watch cache has it: the stream begins, and its first event is the error.
+            line = encode({"type": "ERROR", "object": StatusError.expired(str(error)).to_dict()}) + b"\n"
+            return Response(200, JSON_HEADERS, stream=_once(line))
     watcher = Watcher(
         collection,
         chosen,
@@ -302,3 +285,7 @@ def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] =
     )
     watcher.begin(items, since, end_marker=streaming)
     return Response(200, JSON_HEADERS, stream=watcher)
+
+
+async def _once(line: bytes) -> AsyncIterator[bytes]:
+    yield line

@@ -50,14 +50,26 @@ async def test_selectors(api: Api, query: dict[str, str], expected: list[str]) -
         {"limit": "-1"},
         {"resourceVersion": "x"},
         {"continue": "x"},
-        {"resourceVersionMatch": "Exact"},
-        {"resourceVersionMatch": "Exact", "resourceVersion": "0"},
-        {"resourceVersionMatch": "Maybe", "resourceVersion": "5"},
     ],
 )
 async def test_bad_queries_are_refused(api: Api, query: dict[str, str]) -> None:
     answer = await api("GET", MAPS, **query)
     assert (answer.status, answer.reason) == (400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"resourceVersionMatch": "Exact"}, "resourceVersionMatch"),
+        ({"resourceVersionMatch": "Exact", "resourceVersion": "0"}, "resourceVersionMatch"),
+        ({"resourceVersionMatch": "Maybe", "resourceVersion": "5"}, "resourceVersionMatch"),
+        ({"sendInitialEvents": "true"}, "sendInitialEvents"),
+    ],
+)
+async def test_options_must_fit_together(api: Api, query: dict[str, str], field: str) -> None:
+    answer = await api("GET", MAPS, **query)
+    assert (answer.status, answer.reason) == (422, "Invalid")
+    assert [cause["field"] for cause in answer.body["details"]["causes"]] == [field]
 
 
 async def test_pods_are_selected_by_node_and_phase(api: Api) -> None:
