@@ -398,6 +398,18 @@ async def test_pods_find_each_other_by_name(cluster: LocalCluster) -> None:
     assert (await cluster.log("p")).decode().split() == [ip, ip, ip, ip, "127.0.0.1"]
 
 
+async def test_a_pod_may_have_names_of_its_own(cluster: LocalCluster) -> None:
+    script = "getent ahostsv4 db.example | awk '{print $1; exit}'"
+    aliases = [{"ip": "127.9.9.9", "hostnames": ["db.example"]}]
+    await cluster.run(pod("with", script, hostAliases=aliases))
+    assert await cluster.log("with") == b"127.9.9.9\n"
+    await cluster.run(pod("without", script))
+    assert await cluster.log("without") == b""
+    await cluster.client.delete(PODS, "with", namespace="default")
+    await cluster.gone("with")
+    assert [path.name for path in cluster.host.places.run.joinpath("hosts").iterdir()] == ["default"]
+
+
 async def test_whole_cpus_are_owned_alone(cluster: LocalCluster) -> None:
     resources = {"requests": {"cpu": "1"}}
     for name in ("a", "b"):

@@ -140,3 +140,18 @@ async def test_a_missing_key_holds_the_pod_until_it_is_there(cluster: LocalClust
     await cluster.client.patch(CONFIG_MAPS, "c", {"data": {"z": "2"}}, namespace="default")
     await cluster.until("p", ended)
     assert await cluster.log("p") == b"2"
+
+
+async def test_a_part_that_leads_out_of_its_volume_is_not_mounted(cluster: LocalCluster) -> None:
+    mount = {"name": "v", "mountPath": "/vol", "subPathExpr": "$(PART)"}
+    container = {"env": [{"name": "PART", "value": "/etc"}], "volumeMounts": [mount]}
+    await cluster.client.create(
+        PODS,
+        pod("p", "true", container=container, volumes=[{"name": "v", "emptyDir": {}}]),
+        namespace="default",
+    )
+    messages = await cluster.events.until("p", "Failed")
+    assert messages == ['Error: subPath "/etc" must be relative and stay inside the volume']
+    seen = await cluster.until("p", lambda obj: bool((obj.get("status") or {}).get("containerStatuses")))
+    waiting = seen["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["reason"] == "CreateContainerConfigError"

@@ -7,6 +7,7 @@ message, and an answer without a message is a failure whatever its status says.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 
 from .dial import dial_failure
@@ -44,6 +45,8 @@ async def check_health(host: str, port: int, service: str) -> None:
         raise HealthFailed("error: health rpc probe failed: the connection was closed") from error
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
     if len(answer) < 5:
         raise HealthFailed("error: health rpc probe failed: the server answered without a health status")
     status = _status(answer[5:])

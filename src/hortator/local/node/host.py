@@ -98,6 +98,7 @@ class _Known:
 
     entry: HostEntry
     labels: Mapping[str, str] = field(default_factory=dict)
+    aliases: Sequence[Mapping[str, Any]] = ()
 
 
 class Host:
@@ -224,8 +225,12 @@ class Host:
         self.cpus.release(uid)
         self.addresses.release(uid)
         self._gpus_taken.pop(uid, None)
-        if self._known.pop(uid, None) is not None:
+        known = self._known.pop(uid, None)
+        if known is not None:
             self._rewrite_soon()
+            if known.aliases:
+                self._written.pop(self._hosts_path(uid, known).name, None)
+                self._hosts_path(uid, known).unlink(missing_ok=True)
 
     # -- names ---------------------------------------------------------------------------------------------------
 
@@ -239,14 +244,17 @@ class Host:
             hostname=spec.get("hostname") or metadata["name"],
             subdomain=spec.get("subdomain", ""),
         )
-        self._known[metadata["uid"]] = _Known(entry, metadata.get("labels") or {})
-        path = self._hosts_path(entry.namespace)
-        self._write(entry.namespace, self._service_entries())
+        uid = metadata["uid"]
+        known = _Known(entry, metadata.get("labels") or {}, tuple(spec.get("hostAliases") or ()))
+        self._known[uid] = known
+        self._write(uid, known, self._service_entries())
         self._rewrite_soon()
-        return path
+        return self._hosts_path(uid, known)
 
-    def _hosts_path(self, namespace: str) -> Path:
-        return self.places.run / "hosts" / namespace
+    def _hosts_path(self, uid: str, known: _Known) -> Path:
+        # No namespace has a dot in its name.
+        name = f"{known.entry.namespace}.{uid}" if known.aliases else known.entry.namespace
+        return self.places.run / "hosts" / name
 
     def _rewrite_soon(self) -> None:
         if self._rewriting is None:
@@ -255,16 +263,17 @@ class Host:
     def _rewrite(self) -> None:
         self._rewriting = None
         services = self._service_entries()
-        for namespace in {known.entry.namespace for known in self._known.values()}:
-            self._write(namespace, services)
+        files = {self._hosts_path(uid, known): (uid, known) for uid, known in self._known.items()}
+        for uid, known in files.values():
+            self._write(uid, known, services)
 
-    def _write(self, namespace: str, services: Sequence[ServiceEntry]) -> None:
-        text = hosts_text(
-            self._machine_hosts, namespace, (known.entry for known in self._known.values()), services
-        )
-        if self._written.get(namespace) != text:
-            write_in_place(self._hosts_path(namespace), text)
-            self._written[namespace] = text
+    def _write(self, uid: str, known: _Known, services: Sequence[ServiceEntry]) -> None:
+        path = self._hosts_path(uid, known)
+        entries = (each.entry for each in self._known.values())
+        text = hosts_text(self._machine_hosts, known.entry.namespace, entries, services, known.aliases)
+        if self._written.get(path.name) != text:
+            write_in_place(path, text)
+            self._written[path.name] = text
 
     def _service_entries(self) -> list[ServiceEntry]:
         found: list[ServiceEntry] = []

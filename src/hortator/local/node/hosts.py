@@ -1,6 +1,7 @@
 """The ``/etc/hosts`` of pods: the machine's own entries and the names of pods and Services. Pure, but for the write.
 
 One file for each namespace: every pod of the namespace has it bound over its ``/etc/hosts``, so it is changed in place.
+A pod with ``hostAliases`` has a file of its own.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 __all__ = ["HostEntry", "ServiceEntry", "hosts_text", "write_in_place"]
 
@@ -36,18 +38,26 @@ class ServiceEntry:
 
 
 def hosts_text(
-    machine: str, namespace: str, pods: Iterable[HostEntry], services: Iterable[ServiceEntry]
+    machine: str,
+    namespace: str,
+    pods: Iterable[HostEntry],
+    services: Iterable[ServiceEntry],
+    aliases: Iterable[Mapping[str, Any]] = (),
 ) -> str:
-    """Return the file's text as pods of one namespace see it.
+    """Return the file's text as pods of one namespace see it; ``aliases`` (``hostAliases`` of a pod) come first.
 
     Within the namespace pods answer to their short names and ``POD.SERVICE``; across namespaces to
     ``POD.SERVICE.NAMESPACE`` and longer, as with a cluster's DNS.
     """
     lines: list[str] = []
     seen: set[str] = set()
+    for alias in aliases:
+        names = list(alias.get("hostnames") or ())
+        lines.append(f"{alias['ip']}\t{' '.join(names)}")
+        seen.update(names)
     # The own namespace first: a short name belongs to it.
     for pod in sorted(pods, key=lambda p: (p.namespace != namespace, p.namespace, p.name)):
-        names: list[str] = []
+        names = []
         if pod.subdomain:
             base = f"{pod.hostname}.{pod.subdomain}"
             names += _forms(base, pod.namespace, namespace)

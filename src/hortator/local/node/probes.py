@@ -6,6 +6,7 @@ The meaning (results, thresholds, periods, words) is the kubelet's; what follows
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -135,6 +136,8 @@ async def _tcp(spec: Object, container: Object, ip: str, seconds: float) -> Outc
     except OSError as error:
         return Outcome("failure", dial_failure(host, port, error))
     writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
     return SUCCESS
 
 

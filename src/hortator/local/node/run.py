@@ -131,9 +131,9 @@ class ContainerRun:
             process = await ContainerProcess.launch(
                 self._host.zygote, message, stdin=bool(spec.get("stdin")), tty=bool(spec.get("tty"))
             )
-        except (ConfigError, KubeError) as error:
+        except (ConfigError, KubeError, MountFailed) as error:
             self._postpone("CreateContainerConfigError", str(error), _RETRY)
-        except (MountFailed, SpawnFailed, OSError) as error:
+        except (SpawnFailed, OSError) as error:
             self._postpone("CreateContainerError", str(error), _RETRY)
         except NoCommand as error:
             # Nothing but a new pod can change this.

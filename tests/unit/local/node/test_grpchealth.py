@@ -30,15 +30,20 @@ def health(number: int) -> bytes:
 class Server:
     def __init__(self, answer: bytes) -> None:
         self._answer = answer
+        self._serving: list[asyncio.Task[None]] = []
         self.port = 0
         self.asked = b""
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Server]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         async with server:
             self.port = server.sockets[0].getsockname()[1]
             yield self
+            await asyncio.gather(*self._serving)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._serving.append(asyncio.create_task(self._serve(reader, writer)))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readexactly(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -52,6 +57,8 @@ class Server:
         self.asked = seen[DATA, 1]
         writer.write(self._answer)
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 @pytest.mark.parametrize(("service", "asked"), [("", b"\0\0\0\0\0"), ("a.b", b"\0\0\0\0\x05\x0a\x03a.b")])

@@ -41,6 +41,13 @@ def test_a_pod_keeps_its_name_before_a_service_of_the_same() -> None:
     assert names["plain"] == ["127.64.0.3"]
 
 
+def test_aliases_of_a_pod_come_before_everything_else() -> None:
+    aliases = [{"ip": "10.1.2.3", "hostnames": ["db", "plain"]}, {"ip": "10.1.2.4", "hostnames": ["other"]}]
+    names = lookup(hosts_text(MACHINE, "ns", PODS, [], aliases))
+    assert (names["db"], names["plain"], names["other"]) == (["10.1.2.3"], ["10.1.2.3"], ["10.1.2.4"])
+    assert names["w-0"] == ["127.64.0.1"]
+
+
 def test_the_file_is_changed_in_place(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     write_in_place(path, "longer text\n")

@@ -120,10 +120,16 @@ async def test_nobody_listens() -> None:
 
 
 async def test_what_answers_is_not_http() -> None:
+    done = asyncio.Event()
+
     async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-x\r\n")
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        done.set()
 
     async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as server:
         with pytest.raises(HttpFailed, match='Get "http'):
             await get(server.sockets[0].getsockname()[1], "/")
+        await done.wait()
