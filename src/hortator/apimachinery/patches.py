@@ -165,8 +165,12 @@ class _Document:
             self.root = value
             return
         container, last = self.parent(path, text), path[-1]
-        _child(container, last, text)
-        container[last if isinstance(container, dict) else int(last)] = value
+        if isinstance(container, dict):
+            # Upstream's library (evanphx/json-patch 4) adds a member that is not there; RFC 6902 would have it refused.
+            container[last] = value
+        else:
+            _child(container, last, text)
+            container[int(last)] = value
 
 
 def _missing(text: str) -> PatchError:

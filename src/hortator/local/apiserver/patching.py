@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hortator.apimachinery import patches, strategic
-from hortator.apimachinery.fielderrors import go_quote
+from hortator.apimachinery.fielderrors import Path, go_quote, invalid
 from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.local.apiserver import bodies, management, objects
 from hortator.local.apiserver.context import Call
@@ -27,6 +27,8 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 _MAX_OPERATIONS = 10_000
+#: How much of a patch its refusal repeats.
+_SHOWN = 1000
 
 
 async def patch_object(registry: Registry, call: Call, *, subresource: str = "") -> Result:
@@ -39,29 +41,7 @@ async def patch_object(registry: Registry, call: Call, *, subresource: str = "")
         raise StatusError.request_entity_too_large(f"limit is {bodies.MAX_BODY}")
     force = boolean(call.request, "force")
     if kind == APPLY:
-        if not call.request.param("fieldManager"):
-            raise StatusError(
-                ApiStatus(
-                    422,
-                    "Invalid",
-                    'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for apply patch',
-                    kind="PatchOptions",
-                    group="meta.k8s.io",
-                    bare=True,
-                )
-            )
         return await _apply(registry, call, subresource=subresource, force=force)
-    if call.request.param("force"):
-        raise StatusError(
-            ApiStatus(
-                422,
-                "Invalid",
-                'PatchOptions.meta.k8s.io "" is invalid: force: Forbidden: may not be specified for non-apply patch',
-                kind="PatchOptions",
-                group="meta.k8s.io",
-                bare=True,
-            )
-        )
     body = await bodies.load_json(call.request.body)
 
     def produce(old: Object) -> Object:
@@ -92,15 +72,17 @@ def patched(call: Call, kind: str, old: Object, body: Any) -> Object:
 
 
 def read_patched(registry: Registry, call: Call, result: Object, old: Object) -> Object:
-    """Check a patched object's form: its kind, unknown fields, types."""
-    for key in ("apiVersion", "kind"):
-        if result.get(key) != old[key]:
-            raise StatusError.bad_request(
-                f"the {key} of the object ({result.get(key)}) cannot be changed from {go_quote(old[key])} by a patch"
-            )
-    if not isinstance(result.get("metadata"), dict):
-        raise StatusError.bad_request("metadata: the patched object has none")
-    return registry.read(call, result)
+    """Check a patched object's form: its kind, unknown fields, types. Raises 422 that blames the patch."""
+    try:
+        for key in ("apiVersion", "kind"):
+            if result.get(key) != old[key]:
+                raise StatusError.bad_request(f"{key} {result.get(key)!r} is not {old[key]!r}")
+        if not isinstance(result.get("metadata"), dict):
+            raise StatusError.bad_request("the patched object has no metadata")
+        return registry.read(call, result)
+    except StatusError as error:
+        text = call.request.body[:_SHOWN].decode(errors="replace")
+        raise StatusError.invalid("", "", [invalid(Path("patch"), text, error.message)]) from error
 
 
 async def _apply(registry: Registry, call: Call, *, subresource: str, force: bool) -> Result:
@@ -142,12 +124,18 @@ async def _apply(registry: Registry, call: Call, *, subresource: str, force: boo
             subresource=subresource,
         )
 
+    def create() -> Object:
+        if uid := metadata.get("uid"):
+            words = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise StatusError.conflict(call.served.plural, call.served.group, call.info.name, words)
+        return produce(None)
+
     return await registry.update(
         call,
         produce,
         subresource=subresource,
         track=False,
-        create=None if subresource or metadata.get("uid") else lambda: produce(None),
+        create=None if subresource else create,
     )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from hortator.apimachinery import fielderrors
 from hortator.apimachinery.fielderrors import FieldError, go_quote
-from hortator.apimachinery.status import StatusError
+from hortator.apimachinery.status import ApiStatus, StatusError
 from hortator.local.apiserver import deletion, management, objects
 from hortator.local.apiserver.admission.plugin import CREATE, DELETE, UPDATE, Attempt, Chain
 from hortator.local.apiserver.authorization import Attributes, Authorizer
@@ -110,7 +110,10 @@ class Registry:
             raise StatusError(replace(error.status, message=message))
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
-            raise StatusError.bad_request("resourceVersion should not be set on objects to be created")
+            # Upstream (1.36) has no reason for it either.
+            raise StatusError(
+                ApiStatus(500, "", "resourceVersion should not be set on objects to be created")
+            )
         obj = self._in_namespace(call, obj)
         generated = not metadata.get("name") and bool(metadata.get("generateName"))
         for _ in range(_NAME_ATTEMPTS if generated else 1):
@@ -389,6 +392,9 @@ class Registry:
             metadata.pop("namespace", None)
         uid = metadata.get("uid")
         if uid and uid != old["metadata"]["uid"]:
+            if call.request.method == "PATCH":  # only a whole object's uid is a precondition
+                error = fielderrors.invalid("metadata.uid", uid, "field is immutable")
+                raise StatusError.invalid(call.served.kind.kind, name, [error], group=call.served.group)
             raise StatusError.conflict(
                 call.served.plural,
                 call.served.group,

@@ -48,8 +48,8 @@ async def test_strategic_patches_merge_lists_by_their_key(api: Api) -> None:
         (JSON_PATCH, [{"op": "remove", "path": "/data/a"}] * 10_001, 413),
         (MERGE, [1], 400),
         (MERGE, b"{", 400),
-        (MERGE, {"data": {"a": 5}}, 400),
-        (MERGE, {"kind": "Secret"}, 400),
+        (MERGE, {"data": {"a": 5}}, 422),
+        (MERGE, {"kind": "Secret"}, 422),
         (MERGE, {"metadata": {"resourceVersion": "1"}}, 409),
         (MERGE, {"metadata": {"name": "other"}}, 400),
         ("text/plain", {}, 415),
@@ -138,7 +138,7 @@ async def test_force_is_for_apply_only(api: Api) -> None:
 
 async def test_apply_with_a_uid_does_not_create(api: Api) -> None:
     body = {**CONFIG, "metadata": {"uid": "gone"}}
-    assert (await api("PATCH", f"{MAPS}/m", body, kind=APPLY, fieldManager="me")).status == 404
+    assert (await api("PATCH", f"{MAPS}/m", body, kind=APPLY, fieldManager="me")).status == 409
 
 
 async def test_managed_fields_name_the_program_that_wrote(api: Api) -> None:
