@@ -14,6 +14,7 @@ from typing import Any
 from hortator.apimachinery.meta import parse_time, rfc3339
 from hortator.apimachinery.status import StatusError
 from hortator.local.apiserver.catalog import Served
+from hortator.local.apiserver.write_options import check_delete_options
 
 __all__ = ["DeleteOptions", "Step", "is_finished", "plan"]
 
@@ -38,30 +39,21 @@ class DeleteOptions:
     @classmethod
     def read(cls, body: Mapping[str, Any]) -> DeleteOptions:
         """Make the options from a body that was decoded. Raises 400 or 422 for values that are not allowed."""
+        check_delete_options(body)
         propagation = body.get("propagationPolicy") or ""
-        if propagation not in ("", "Orphan", "Background", "Foreground"):
-            raise StatusError.bad_request(
-                f'DeleteOptions.meta.k8s.io "" is invalid: propagationPolicy: Invalid value: "{propagation}": '
-                'valid values are "Foreground", "Background", "Orphan", or nil'
-            )
         orphan = body.get("orphanDependents")
         if orphan is not None:
-            if propagation:
-                raise StatusError.bad_request("orphanDependents and deletionPropagation cannot be both set")
             propagation = "Orphan" if orphan else "Background"
         grace = body.get("gracePeriodSeconds")
         if grace is not None and (isinstance(grace, bool) or not isinstance(grace, int)):
             raise StatusError.bad_request("gracePeriodSeconds must be a whole number")
-        dry = body.get("dryRun") or []
-        if any(value != "All" for value in dry):
-            raise StatusError.bad_request('dryRun: Unsupported value: supported values: "All"')
         preconditions = body.get("preconditions") or {}
         return cls(
             propagation,
             grace,
             preconditions.get("uid") or "",
             preconditions.get("resourceVersion") or "",
-            bool(dry),
+            bool(body.get("dryRun")),
         )
 
     def to_dict(self) -> Object:
@@ -81,17 +73,17 @@ class DeleteOptions:
     def check_preconditions(self, served: Served, obj: Object) -> None:
         """Raise 409 when the object is not the one that the client meant."""
         metadata = obj["metadata"]
-        for label, key, wanted in (
-            ("UID", "uid", self.uid),
-            ("ResourceVersion", "resourceVersion", self.resource_version),
+        for label, key, wanted, fate in (
+            ("UID", "uid", self.uid, "deleted and then recreated"),
+            ("ResourceVersion", "resourceVersion", self.resource_version, "modified"),
         ):
             if wanted and metadata.get(key) != wanted:
                 raise StatusError.conflict(
-                    served.plural,
+                    served.kind.kind,
                     served.group,
                     metadata["name"],
-                    f"Precondition failed: {label} in precondition: {wanted}, "
-                    f"{label} in object meta: {metadata.get(key)}",
+                    f"the {label} in the precondition ({wanted}) does not match the {label} in record "
+                    f"({metadata.get(key)}). The object might have been {fate}",
                 )
 
 

@@ -138,7 +138,6 @@ def begin_create(obj: Object, *, now: datetime, counts_generation: bool) -> Obje
             "deletionGracePeriodSeconds",
             "resourceVersion",
             "selfLink",
-            "generation",
         )
     }
     metadata["uid"] = str(uuid.uuid4())
@@ -149,6 +148,8 @@ def begin_create(obj: Object, *, now: datetime, counts_generation: bool) -> Obje
 
 
 _KEPT = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
+#: What a client may not bring in; validation refuses what differs from the stored object.
+_GIVEN = ("deletionTimestamp", "deletionGracePeriodSeconds")
 
 
 def begin_update(new: Object, old: Object) -> Object:
@@ -159,4 +160,6 @@ def begin_update(new: Object, old: Object) -> Object:
     for key in _KEPT:
         if key in old["metadata"]:
             metadata[key] = old["metadata"][key]
+        elif key in _GIVEN and new["metadata"].get(key):
+            metadata[key] = new["metadata"][key]
     return {**new, "metadata": metadata}

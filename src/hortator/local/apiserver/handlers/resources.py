@@ -16,6 +16,7 @@ from hortator.local.apiserver.listing import Form, list_objects, selection, watc
 from hortator.local.apiserver.patching import patch_object
 from hortator.local.apiserver.registry import Registry, Result
 from hortator.local.apiserver.scheme import Scheme
+from hortator.local.apiserver.write_options import check_options
 
 __all__ = ["Resources", "Subresource"]
 
@@ -48,6 +49,7 @@ class Resources:
     async def answer(self, call: Call) -> Response:
         """Do what an authorized request asks for."""
         verb, served = call.info.verb, call.served
+        check_options(call.request, verb)
         if call.info.subresource:
             return await self._subresource(call)
         named = bool(call.info.name)
