@@ -232,6 +232,22 @@ async def test_exec_needs_a_protocol_that_is_known(api: Api) -> None:
     assert (await api("GET", EXEC, **query)).status == 400
 
 
+@pytest.mark.parametrize("protocol", ["channel.k8s.io", ""])
+@pytest.mark.parametrize(
+    ("code", "said"), [(0, {}), (3, {3: b"command terminated with non-zero exit code: exit status 3"})]
+)
+async def test_the_first_version_of_the_protocol_says_in_words_what_went_wrong(
+    api: Api, node: Node, protocol: str, code: int, said: dict[int, bytes]
+) -> None:
+    node.session = Echo(b"out", code=code)
+    response = await open_websocket(api, EXEC, protocol, command="x", stdout="1", stderr="1")
+    assert response.subprotocol == protocol
+    wire = Wire()
+    await converse(response, wire)
+    await node.session.close_stdin()
+    assert sort(await wire.everything()) == {1: b"out", **said}
+
+
 @pytest.mark.parametrize("error", [ContainerNotFound("no container main"), NotRunning("main is not running")])
 async def test_exec_into_nothing(api: Api, node: Node, error: Exception) -> None:
     node.error = error
@@ -310,6 +326,38 @@ async def test_a_log_that_is_not_there(api: Api, node: Node) -> None:
     node.error = ContainerNotFound("previous terminated container main not found")
     answer = await api("GET", f"{PODS}/p/log", previous="true")
     assert (answer.status, answer.message) == (400, str(node.error))
+
+
+@pytest.mark.parametrize("protocol", ["binary.k8s.io", ""])
+async def test_logs_over_a_websocket(api: Api, node: Node, protocol: str) -> None:
+    response = await open_websocket(api, f"{PODS}/p/log", protocol)
+    assert response.subprotocol == protocol
+    wire = Wire()
+    await converse(response, wire)
+    assert await wire.everything() == node.chunks
+
+
+async def test_logs_over_an_unknown_protocol(api: Api) -> None:
+    assert (await open_websocket(api, f"{PODS}/p/log", "text.k8s.io")).status == 400
+
+
+async def test_a_reader_of_a_log_that_goes_away_is_not_written_to_for_ever(api: Api, node: Node) -> None:
+    left = asyncio.Event()
+
+    async def quiet(pod: dict[str, Any], options: LogOptions) -> AsyncIterator[bytes]:
+        try:
+            yield b""
+            await asyncio.Event().wait()
+        finally:
+            left.set()
+
+    node.logs = quiet  # type: ignore[method-assign]
+    response = await open_websocket(api, f"{PODS}/p/log", "binary.k8s.io", follow="true")
+    wire = Wire()
+    task = await converse(response, wire)
+    await wire.to_server.put(None)
+    await asyncio.wait_for(task, 5)
+    assert left.is_set()
 
 
 async def test_several_containers_must_be_told_apart(api: Api) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from hortator.apimachinery.fielderrors import go_quote
-from hortator.apimachinery.meta import parse_time, rfc3339
+from hortator.apimachinery.meta import rfc3339
 from hortator.apimachinery.status import StatusError
 from hortator.kube.http import Duplex, Request, Response
 from hortator.local.apiserver.admission.plugin import CONNECT, Attempt
@@ -18,9 +18,9 @@ from hortator.local.apiserver.deletion import DeleteOptions
 from hortator.local.apiserver.handlers.resources import Subresource
 from hortator.local.apiserver.registry import Registry
 from hortator.local.apiserver.requests import boolean
-from hortator.local.apiserver.streams import channels, command, port_forward
+from hortator.local.apiserver.streams import channels, command, log, port_forward
 from hortator.local.apiserver.streams.channels import ByteStream
-from hortator.local.streams import Connector, ContainerNotFound, LogOptions, NotRunning, Session
+from hortator.local.streams import Connector, ContainerNotFound, NotRunning, Session
 
 __all__ = ["Pods"]
 
@@ -116,8 +116,12 @@ class Pods:
 
     async def log(self, call: Call) -> Response:
         """Stream a container's log."""
+        websocket = channels.wants_websocket(call.request)
+        protocol = channels.agree(call.request, log.WEBSOCKET_PROTOCOLS) if websocket else ""
+        if protocol is None:
+            raise StatusError.bad_request("none of the subprotocols offered for logs is known")
         pod = self._pod(call)
-        options = log_options(
+        options = log.read_options(
             call.request, _container(pod, call.request.param("container")), now=call.now.timestamp()
         )
         if not (pod.get("spec") or {}).get("nodeName"):
@@ -128,7 +132,14 @@ class Pods:
             first = await anext(chunks, None)
         except ContainerNotFound as error:
             raise StatusError.bad_request(str(error)) from error
-        return Response(200, {"content-type": "text/plain"}, stream=_Rejoined(first or None, chunks))
+        rejoined = _Rejoined(first or None, chunks)
+        if websocket:
+
+            async def converse(duplex: Duplex) -> None:
+                await log.over_websocket(duplex, rejoined)
+
+            return Response(101, subprotocol=protocol, converse=converse)
+        return Response(200, {"content-type": "text/plain"}, stream=rejoined)
 
     async def exec(self, call: Call) -> Response:
         """Run a command in a container."""
@@ -171,7 +182,7 @@ class Pods:
             protocol = channels.agree(
                 request, (port_forward.TUNNEL_PROTOCOL, *port_forward.CHANNEL_PROTOCOLS)
             )
-            if not protocol:
+            if protocol is None:
                 raise StatusError.bad_request("none of the subprotocols offered for port-forward is known")
             ports = _ports(request)
 
@@ -189,10 +200,9 @@ class Pods:
     async def _session(self, request: Request, wanted: command.Wanted, start: Callable[[], Any]) -> Response:
         websocket = channels.wants_websocket(request)
         protocol = channels.agree(request, command.WEBSOCKET_PROTOCOLS) if websocket else ""
-        if websocket and not protocol:
-            raise StatusError.bad_request(
-                f"none of the subprotocols offered is known; known are {', '.join(command.WEBSOCKET_PROTOCOLS)}"
-            )
+        if protocol is None:
+            known = ", ".join(filter(None, command.WEBSOCKET_PROTOCOLS))
+            raise StatusError.bad_request(f"none of the subprotocols offered is known; known are {known}")
         if not websocket and not channels.wants_spdy(request):
             raise StatusError.bad_request("Upgrade request required")
         try:
@@ -202,7 +212,7 @@ class Pods:
         if websocket:
 
             async def converse(duplex: Duplex) -> None:
-                await command.over_websocket(duplex, session, wanted)
+                await command.over_websocket(duplex, session, wanted, protocol)
 
             return Response(101, subprotocol=protocol, converse=converse)
         try:
@@ -357,49 +367,3 @@ def _ports(request: Request) -> list[int]:
     if any(not port.isdigit() or not 0 < int(port) < 65536 for port in ports):
         raise StatusError.bad_request(f"not a port: {ports}")
     return [int(port) for port in ports]
-
-
-def log_options(request: Request, container: str, *, now: float) -> LogOptions:
-    """Read the query of a log request. Raises 400 or 422."""
-
-    def number(name: str, minimum: int) -> int | None:
-        text = request.param(name)
-        if not text:
-            return None
-        try:
-            value = int(text)
-        except ValueError as error:
-            raise StatusError.bad_request(f"{name}: {go_quote(text)} is not a whole number") from error
-        if value < minimum:
-            detail = "must be greater than or equal to 0" if minimum == 0 else "must be greater than 0"
-            raise StatusError.bad_request(f"{name}: Invalid value: {value}: {detail}")
-        return value
-
-    stream = request.param("stream") or "All"
-    if stream not in ("All", "Stdout", "Stderr"):
-        raise StatusError.bad_request(
-            f'stream: Unsupported value: "{stream}": supported values: "All", "Stderr", "Stdout"'
-        )
-    tail = number("tailLines", 0)
-    if stream != "All" and tail is not None:
-        raise StatusError.bad_request("`tailLines` and specific `stream` are mutually exclusive for now")
-    seconds = number("sinceSeconds", 1)
-    since_text = request.param("sinceTime")
-    if seconds is not None and since_text:
-        raise StatusError.bad_request("at most one of `sinceTime` or `sinceSeconds` may be specified")
-    since = None if seconds is None else now - seconds
-    if since_text:
-        try:
-            since = parse_time(since_text).timestamp()
-        except ValueError as error:
-            raise StatusError.bad_request(f"sinceTime: {go_quote(since_text)} is not a time") from error
-    return LogOptions(
-        container=container,
-        follow=boolean(request, "follow"),
-        previous=boolean(request, "previous"),
-        since_time=since,
-        tail_lines=tail,
-        limit_bytes=number("limitBytes", 1),
-        timestamps=boolean(request, "timestamps"),
-        stream=stream,
-    )

@@ -1,7 +1,8 @@
 """The channel protocols over WebSockets: binary messages whose first byte says which stream they belong to.
 
 ``v4.channel.k8s.io`` and ``v5.channel.k8s.io`` (which can close one direction) as upstream's kubelet and API server
-speak them; version 5 also carries SPDY as bytes for port-forward.
+speak them, and the first version, which has no number (and no structured status); version 5 also carries SPDY as bytes
+for port-forward.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
 STDIN, STDOUT, STDERR, ERROR, RESIZE = 0, 1, 2, 3, 4
 CLOSE = 255
 
+V1 = "channel.k8s.io"
 V4 = "v4.channel.k8s.io"
 V5 = "v5.channel.k8s.io"
 
@@ -40,10 +42,10 @@ def wants_spdy(request: Request) -> bool:
     return request.headers.get("upgrade", "").lower() == "spdy/3.1"
 
 
-def agree(request: Request, known: Sequence[str]) -> str:
-    """Return the first subprotocol of the client's that is known, or nothing."""
+def agree(request: Request, known: Sequence[str]) -> str | None:
+    """Return the first subprotocol of the client's that is known, or None; ``""`` is that of a client that offers none."""
     offered = [part.strip() for part in request.headers.get("sec-websocket-protocol", "").split(",")]
-    return next((protocol for protocol in offered if protocol in known), "")
+    return next((protocol for protocol in offered if protocol in known), None)
 
 
 class ByteStream(Protocol):

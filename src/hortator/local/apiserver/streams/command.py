@@ -22,7 +22,8 @@ from hortator.local.streams import STDERR, STDOUT, Session
 
 __all__ = ["SPDY_PROTOCOLS", "WEBSOCKET_PROTOCOLS", "Wanted", "over_spdy", "over_websocket"]
 
-WEBSOCKET_PROTOCOLS = (channels.V5, channels.V4)
+#: A client that offers none is taken to speak the first version.
+WEBSOCKET_PROTOCOLS = (channels.V5, channels.V4, channels.V1, "")
 SPDY_PROTOCOLS = (channels.V5, channels.V4)
 _STREAMS_SECONDS = 30.0
 
@@ -52,8 +53,16 @@ def status_of(code: int) -> dict[str, Any]:
     }
 
 
-async def over_websocket(duplex: Duplex, session: Session, wanted: Wanted) -> None:
+def plain_status(status: dict[str, Any]) -> bytes:
+    """Return a status as the first version of the protocol says it: what went wrong, in words."""
+    return str(status.get("message", "")).encode()
+
+
+async def over_websocket(
+    duplex: Duplex, session: Session, wanted: Wanted, protocol: str = channels.V5
+) -> None:
     """Serve a session on a WebSocket until the command has ended or the client has gone."""
+    encode = plain_status if protocol in (channels.V1, "") else msgspec.json.encode
 
     async def send(channel: int, data: bytes) -> None:
         await duplex.send(bytes((channel,)) + data)
@@ -73,7 +82,7 @@ async def over_websocket(duplex: Duplex, session: Session, wanted: Wanted) -> No
 
     # An empty message tells clients of the older versions that the other side is there.
     await send(channels.STDOUT if wanted.stdout or not wanted.stderr else channels.STDERR, b"")
-    await _serve(session, wanted, read, send)
+    await _serve(session, wanted, read, send, encode)
     await duplex.close()
 
 
@@ -122,6 +131,7 @@ async def _serve(
     wanted: Wanted,
     read: Callable[[], Awaitable[None]],
     send: Callable[[int, bytes], Awaitable[None]],
+    encode: Callable[[dict[str, Any]], bytes] = msgspec.json.encode,
 ) -> None:
     """Move bytes in both directions; the output's end ends it, and so does the client."""
 
@@ -130,8 +140,9 @@ async def _serve(
             if (descriptor == STDOUT and wanted.stdout) or (descriptor == STDERR and wanted.stderr):
                 await send(descriptor, data)
         code = await session.wait()
-        status = status_of(code if wanted.exit_code else 0)
-        await send(channels.ERROR, msgspec.json.encode(status))
+        status = encode(status_of(code if wanted.exit_code else 0))
+        if status:
+            await send(channels.ERROR, status)
 
     writing = asyncio.ensure_future(pump())
     reading = asyncio.ensure_future(read())
