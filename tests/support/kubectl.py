@@ -55,7 +55,7 @@ class Kubectl:
 
     def command(self, *words: str) -> list[str]:
         """Return the whole command line of ``kubectl WORDS``; the namespace may be overridden by the words."""
-        return [str(self.program), "--namespace", self.namespace, *words]
+        return [str(self.program), *words[:1], "--namespace", self.namespace, *words[1:]]
 
     def at(self, namespace: str) -> Kubectl:
         return replace(self, namespace=namespace)
@@ -64,7 +64,11 @@ class Kubectl:
         return replace(self, env={**self.env, **env})
 
     def run(
-        self, *words: str, stdin: Object | str | bytes | None = None, timeout: float = 60
+        self,
+        *words: str,
+        stdin: Object | str | bytes | None = None,
+        timeout: float = 60,
+        cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[bytes]:
         """Run ``kubectl WORDS`` to its end, whatever its exit code; ``stdin`` may be an object to be sent as JSON."""
         if isinstance(stdin, dict):
@@ -74,7 +78,7 @@ class Kubectl:
         return subprocess.run(
             self.command(*words),
             env=self.environ,
-            cwd=self.home,
+            cwd=cwd or self.home,
             capture_output=True,
             timeout=timeout,
             **({"input": stdin} if stdin is not None else {"stdin": subprocess.DEVNULL}),

@@ -147,7 +147,7 @@ def apply(
     if manager == "kubectl" and annotations_of(result).get(LAST_APPLIED):
         result = _with_last_applied(result, applied)
     owned = managers.get(applier)
-    if owned is not None and (not json_equal(result, before) or not owned.time):
+    if owned is not None and not json_equal(result, before):
         managers[applier] = Owned(owned.fields, owned.api_version, rfc3339(now))
     return _with_managers(result, managers)
 
@@ -359,6 +359,11 @@ def _with_last_applied(obj: dict[str, Any], applied: Object) -> dict[str, Any]:
     if "annotations" in metadata:
         rest = {key: value for key, value in metadata["annotations"].items() if key != LAST_APPLIED}
         metadata["annotations"] = rest
-    text = json.dumps({**applied, "metadata": metadata}, separators=(",", ":"), ensure_ascii=False) + "\n"
+    text = (
+        json.dumps(
+            {**applied, "metadata": metadata}, separators=(",", ":"), ensure_ascii=False, sort_keys=True
+        )
+        + "\n"
+    )
     annotations = {**annotations_of(obj), LAST_APPLIED: text}
     return {**obj, "metadata": {**obj["metadata"], "annotations": annotations}}

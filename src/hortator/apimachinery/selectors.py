@@ -220,10 +220,10 @@ class _Parser:
                 return values
             if token == ",":  # noqa: S105
                 values.append("")
-            elif not token or token in _SYMBOLS:
-                raise InvalidSelector(f"found '{token}', expected: ',', or identifier")
             elif values[-1]:
                 raise InvalidSelector(f"found '{token}', expected: ',' or ')'")
+            elif not token or token in _SYMBOLS:
+                raise InvalidSelector(f"found '{token}', expected: ',', or identifier")
             else:
                 values[-1] = token
 

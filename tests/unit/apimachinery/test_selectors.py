@@ -59,7 +59,7 @@ def test_requirements_are_sorted_by_key():
         (",x", "found ',', expected: !, identifier, or 'end of string'"),
         ("x y", "unable to parse requirement: found 'y', expected: in, notin, =, ==, !=, gt, lt"),
         ("x in a", "unable to parse requirement: found 'a' expected: '('"),
-        ("x in (a", "unable to parse requirement: found '', expected: ',', or identifier"),
+        ("x in (a", "unable to parse requirement: found '', expected: ',' or ')'"),
         ("x in (a b)", "unable to parse requirement: found 'b', expected: ',' or ')'"),
         ("x>a", "unable to parse requirement: values[0]: Invalid value: \"a\": for 'Gt', 'Lt' operators,"),
         ("a b c", "unable to parse requirement: found 'b'"),

@@ -27,7 +27,7 @@ from hortator.local.apiserver.strategies.checks import (
     check_selector,
 )
 from hortator.local.apiserver.strategies.pod_validation import check_template
-from hortator.local.apiserver.strategies.templates import check_matches
+from hortator.local.apiserver.strategies.templates import check_matches, template_labels
 
 __all__ = ["check_job_spec", "check_job_update", "check_template_spec", "index_count"]
 
@@ -52,9 +52,13 @@ def check_job_spec(spec: Object, path: Path = SPEC) -> list[FieldError]:
     """Return what is wrong with the spec of a Job."""
     errors = check_template_spec(spec, path)
     if spec.get("selector") is None:
+        labels, words = (
+            path.child("template", "metadata", "labels"),
+            "`selector` does not match template `labels`",
+        )
         errors.append(required(path.child("selector")))
-    else:
-        errors += check_selector(path.child("selector"), spec["selector"])
+        return [*errors, invalid(labels, dict(template_labels(spec)) or None, words)]
+    errors += check_selector(path.child("selector"), spec["selector"])
     return errors + check_matches(spec, path)
 
 

@@ -1,0 +1,198 @@
+"""kubectl create: every generator; run and expose."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.manifests import config, cron_job, deployment, pod
+from support.transcript import Compare, Script
+
+TLS = """-----BEGIN CERTIFICATE-----
+MIIBdDCCARmgAwIBAgIUWqhTQ3+Gf5aXFHoUgOoc6NP3FoEwCgYIKoZIzj0EAwIw
+-----END CERTIFICATE-----
+"""
+
+SCRIPTS: dict[str, Script] = {
+    "configmaps": [
+        ("> data/one.txt", "1\n"),
+        ("> data/two.txt", "2\n"),
+        ("> env", "# a comment\nA=1\nB=two words\n"),
+        "create configmap c1 --from-literal=a=1 --from-literal=b=",
+        "create configmap c2 --from-file=data",
+        "create configmap c3 --from-file=key=data/one.txt",
+        "create configmap c4 --from-env-file=env --append-hash",
+        "get configmaps -o yaml --field-selector metadata.name!=kube-root-ca.crt",
+        "create configmap c5 --from-literal=a=1 --dry-run=client -o yaml",
+        "create configmap c5 --from-literal=a=1 --dry-run=server -o yaml",
+        "! get configmap c5",
+        "create configmap c5 --save-config -o yaml",
+        "! create configmap c1",
+        "! create configmap Bad_Name",
+        "! create configmap x --from-literal=a",
+        "! create configmap x --from-literal='a b=c'",
+        "! create configmap x --from-file=none.txt",
+        "! create configmap",
+        "! create configmap x --from-literal=a=1 --from-literal=a=2",
+    ],
+    "secrets": [
+        "create secret generic s1 --from-literal=a=1",
+        "create secret generic s2 --from-literal=a=1 --type=example.com/own",
+        "create secret docker-registry s3 --docker-server=example.com --docker-username=u --docker-password=p",
+        "get secrets",
+        "get secrets -o yaml",
+        "! create secret tls s4 --cert=none --key=none",
+        ("> cert", TLS),
+        "! create secret tls s4 --cert=cert --key=cert",
+        "! create secret docker-registry s5",
+        "! create secret generic s1 --from-literal=a=1",
+        "! create secret generic s6 --type=kubernetes.io/tls",
+        "! create secret",
+    ],
+    "namespaces and accounts": [
+        "create namespace $NAMESPACE-more",
+        "get namespace $NAMESPACE-more -o yaml",
+        "! create namespace $NAMESPACE-more",
+        "! create namespace Bad_Name",
+        "delete namespace $NAMESPACE-more --wait=false",
+        "create serviceaccount sa",
+        "get serviceaccount sa -o yaml",
+        "create token sa --duration=10m",
+        "create token sa --audience=example.com -o jsonpath='{.spec.audiences} {.spec.expirationSeconds}'",
+        "! create token none",
+        "! create token sa --duration=1s",
+        "! create token sa --bound-object-kind=Pod --bound-object-name=none",
+        "! create token sa --bound-object-kind=Nonsense --bound-object-name=none",
+    ],
+    "rights": [
+        "create role r --verb=get,list --resource=pods,pods/log,jobs.batch --resource-name=a",
+        "create role all --verb='*' --resource=deployments",
+        "get role r -o yaml",
+        "create clusterrole $NAMESPACE-r --verb=get --non-resource-url=/healthz",
+        "create clusterrole $NAMESPACE-sum --aggregation-rule=a=b",
+        "get clusterrole $NAMESPACE-r -o yaml",
+        "create rolebinding rb --role=r --user=jane --group=team --serviceaccount=$NAMESPACE:default",
+        "get rolebinding rb -o yaml",
+        "create clusterrolebinding $NAMESPACE-crb --clusterrole=$NAMESPACE-r --user=jane",
+        "get clusterrolebinding $NAMESPACE-crb -o yaml",
+        "delete clusterrolebinding/$NAMESPACE-crb clusterrole/$NAMESPACE-r clusterrole/$NAMESPACE-sum",
+        "! create role x --verb=get",
+        "! create role x --verb=get --resource=pood",
+        "create role flies --verb=fly --resource=pods",
+        "! create rolebinding x --user=jane",
+        "! create rolebinding x --role=r --clusterrole=view",
+        "! create rolebinding x --role=r --serviceaccount=nonsense",
+        "! create rolebinding rb --role=other",
+        '! patch rolebinding rb -p \'{"roleRef":{"name":"other"}}\'',
+    ],
+    "limits": [
+        "create quota q --hard=pods=3 --scopes=BestEffort --dry-run=server -o yaml",
+        "create quota q --hard=pods=3,requests.cpu=2",
+        "wait quota/q --for=jsonpath={.status.hard.pods}=3",
+        "get quota q -o yaml",
+        "! create quota x --hard=pods=many",
+        "! create quota x --hard=cpu=1 --scopes=Nonsense",
+        "create priorityclass $NAMESPACE-p --value=7 --description=seven --preemption-policy=Never",
+        "get priorityclass $NAMESPACE-p -o yaml",
+        "! create priorityclass x --value=2000000000",
+        "! patch priorityclass $NAMESPACE-p -p '{\"value\":8}'",
+        "delete priorityclass $NAMESPACE-p",
+        "create pdb p --selector=app=x --min-available=1",
+        "create poddisruptionbudget p2 --selector=app=x --max-unavailable=50%",
+        "get pdb -o jsonpath='{.items[*].spec}'",
+        "! create pdb x --selector=app=x",
+        "! create pdb x --selector=app=x --min-available=1 --max-unavailable=1",
+    ],
+    "jobs": [
+        "create job j --image=i --dry-run=server -o yaml -- echo hello",
+        ("apply -f -", cron_job()),
+        "create cronjob c2 --image=i --schedule='0 0 1 1 *' --restart=OnFailure -- true",
+        "get cronjob c2 -o jsonpath='{.spec.schedule} {.spec.jobTemplate.spec.template.spec}'",
+        "create job from --from=cronjob/cj --dry-run=server -o yaml",
+        "! create job x",
+        "! create job x --from=cronjob/none",
+        "! create job x --from=configmap/kube-root-ca.crt",
+        "! create job x --image=i --from=cronjob/cj",
+        "! create cronjob x --image=i --schedule=never",
+        "! create cronjob x --image=i",
+    ],
+    "workloads": [
+        "create deployment d --image=i --replicas=0 --port=80",
+        "create deployment two --image=i --image=example.com/other:1 --replicas=0",
+        "get deployment d two -o jsonpath='{range .items[*]}{.spec}{\"\\n\"}{end}'",
+        "create ingress way --rule=example.com/path*=web:80,tls=cert --rule=/x=web:http --class=c --annotation a=b",
+        "get ingress way -o jsonpath='{.spec} {.metadata.annotations}'",
+        "! create deployment d --image=i",
+        "! create deployment d",
+        "! create deployment Bad_Name --image=i",
+        "! create ingress x --rule=nonsense",
+        "! create ingress x",
+    ],
+    "services": [
+        "create service clusterip a --tcp=80:8080 --tcp=443 --clusterip=None",
+        "create service externalname c --external-name=example.com",
+        "get services a c -o yaml",
+        "! create service clusterip x --tcp=80:80 --clusterip=nonsense",
+        "! create service clusterip x --tcp=0:80",
+        "! create service clusterip a --tcp=80:8080",
+        "! create service externalname x",
+        "! create service nodeport x --tcp=80 --node-port=80",
+    ],
+    "run": [
+        "run p --image=i --dry-run=client -o yaml --labels=a=b --env=K=v --port=80 --restart=Never -- sleep 1",
+        "run p --image=i --dry-run=server -o jsonpath='{.spec.containers[0].name} {.spec.restartPolicy}' --command -- x",
+        'run p --image=i --overrides=\'{"spec":{"schedulerName":"nobody"}}\'',
+        "get pod p --show-labels",
+        "get pod p -o yaml",
+        '! run p --image=i --overrides=\'{"spec":{"schedulerName":"nobody"}}\'',
+        "! run p",
+        "! run Bad_Name --image=i",
+        "! run p2 --image=i --restart=Sometimes",
+        "! run p2 --image='bad image'",
+        "! run p2 --image=i --overrides='{nonsense'",
+        "! run p2 --image=i --env=nonsense",
+    ],
+    "expose": [
+        ("apply -f -", [pod("p", labels={"app": "p"}), pod("bare"), deployment()]),
+        "expose pod p --port=80 --target-port=8080 --cluster-ip=None --name=one",
+        "expose deployment d --port=80 --protocol=UDP --dry-run=client -o yaml --name=two",
+        "get service one -o jsonpath='{.spec}'",
+        "! expose pod p",
+        "! expose pod bare --port=80",
+        "! expose configmap kube-root-ca.crt --port=80",
+        "! expose pod none --port=80",
+        "! expose pod p --port=80 --cluster-ip=None --name=one",
+    ],
+    "files": [
+        ("> one.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: made-, labels: {a: b}}\n"),
+        "create -f one.yaml",
+        ("create -f - --validate=strict", config("c")),
+        ("! create -f -", config("c")),
+        ("! apply -f -", {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "x-"}}),
+        ("! create -f -", "kind: ["),
+        ("! create -f -", "just words"),
+        ("! create -f -", ""),
+        ("! create -f -", {"apiVersion": "v1", "kind": "Pood", "metadata": {"name": "x"}}),
+        ("! create -f -", {"kind": "ConfigMap", "metadata": {"name": "x"}}),
+        ("! create -f -", {"apiVersion": "v1", "metadata": {"name": "x"}}),
+        ("! create -f -", {"apiVersion": "v1", "kind": "ConfigMap"}),
+        "! create -f none.yaml",
+        "! create",
+        "create -f one.yaml --dry-run=client -o jsonpath='{.metadata.labels}'",
+        ("create -o name -f -", [config("l1"), config("l2")]),
+        ("! create -f -", [config("l1"), config("l3"), config("l2")]),
+        ("! create -f -", {**config("x"), "metadata": {"name": "x", "namespace": "other"}}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_create(compare: Compare, name: str) -> None:
+    compare(SCRIPTS[name])
+
+
+@pytest.mark.differs(
+    "an address that a Service asks for",
+    why="Services have no addresses of their own: any is taken and none is used",
+)
+def test_addresses_of_services_are_of_the_clusters_network(compare: Compare) -> None:
+    compare(["! create service clusterip x --tcp=80 --clusterip=192.0.2.1"])
