@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from hortator.kube.resources import PODS
-from support.local_nodes import LocalCluster, local_cluster, pod
+from support.local_nodes import LocalCluster, local_cluster, pod, running
 
 
 @pytest_asyncio.fixture
@@ -22,6 +22,11 @@ async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
 def backing_off(obj: dict[str, Any]) -> bool:
     statuses = (obj.get("status") or {}).get("containerStatuses") or []
     return any((each["state"].get("waiting") or {}).get("reason") == "CrashLoopBackOff" for each in statuses)
+
+
+async def set_image(cluster: LocalCluster, image: str) -> None:
+    change = {"spec": {"containers": [{"name": "main", "image": image}]}}
+    await cluster.client.patch(PODS, "p", change, namespace="default", kind="strategic")
 
 
 async def test_an_event_tells_of_the_back_off(cluster: LocalCluster) -> None:
@@ -37,6 +42,31 @@ async def test_a_program_that_ends_well_is_started_again_with_always(cluster: Lo
     await cluster.client.create(PODS, pod("p", "true", restartPolicy="Always"), namespace="default")
     status = (await cluster.until("p", backing_off))["status"]["containerStatuses"][0]
     assert (status["restartCount"], status["lastState"]["terminated"]["reason"]) == (1, "Completed")
+
+
+@pytest.mark.parametrize("policy", ["Always", "Never"])
+async def test_a_changed_image_starts_a_container_again(cluster: LocalCluster, policy: str) -> None:
+    manifest = pod("p", "trap 'exit 0' TERM; while :; do sleep 0.05; done", restartPolicy=policy)
+    await cluster.client.create(PODS, manifest, namespace="default")
+    await cluster.until("p", running)
+    await set_image(cluster, "other")
+    seen = await cluster.until(
+        "p", lambda obj: running(obj) and obj["status"]["containerStatuses"][0]["restartCount"] == 1
+    )
+    status = seen["status"]["containerStatuses"][0]
+    assert (status["image"], "terminated" in status["lastState"]) == ("other", True)
+    assert cluster.events.messages("p", "Killing") == ["Container main definition changed, will be restarted"]
+
+
+async def test_with_a_changed_image_the_back_off_begins_anew(cluster: LocalCluster) -> None:
+    await cluster.client.create(PODS, pod("p", "exit 1", restartPolicy="Always"), namespace="default")
+    await cluster.until("p", backing_off)
+    await set_image(cluster, "other")
+    seen = await cluster.until(
+        "p", lambda obj: backing_off(obj) and obj["status"]["containerStatuses"][0]["restartCount"] == 2
+    )
+    waiting = seen["status"]["containerStatuses"][0]["state"]["waiting"]
+    assert waiting["message"].startswith("back-off 10s restarting")
 
 
 @pytest.mark.parametrize(

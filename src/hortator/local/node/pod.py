@@ -61,6 +61,7 @@ class Container:
     ready: bool = False
     stopping: bool = False
     backoff: float = 0.0  # seconds between the last end and the next start, unless the run was a long one
+    changed: bool = False  # its image was changed while it ran: it is started again whatever the policy says
     retry_clock: float = 0.0  # when a start that failed for want of something is tried again
 
     @property
@@ -123,7 +124,9 @@ class Plan:
 
 
 def _runs_again(spec: Object, container: Object, state: Container) -> bool:
-    return state.ended is not None and should_restart(spec, container, state.ended.exit_code)
+    if state.ended is None:
+        return False
+    return state.changed or should_restart(spec, container, state.ended.exit_code)
 
 
 def initialized(spec: Object, containers: Mapping[str, Container]) -> bool:

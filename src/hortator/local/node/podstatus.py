@@ -226,6 +226,9 @@ def container_status(
         current = (
             {"running": {"startedAt": rfc3339(state.started_at)}} if state.started_at else {"running": {}}
         )
+    elif state.changed and state.ended is not None:
+        last = state.ended
+        current = {"waiting": {"reason": default}}
     elif state.ended is not None:
         current = {"terminated": _terminated(state.ended, message_bytes)}
     else:

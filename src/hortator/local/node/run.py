@@ -81,7 +81,8 @@ class ContainerRun:
             self._set(
                 state="starting",
                 restarts=state.restarts + 1,
-                backoff=next_backoff(state.backoff, state.lasted),
+                backoff=0.0 if state.changed else next_backoff(state.backoff, state.lasted),
+                changed=False,
                 last=state.ended,
                 ended=None,
                 reason="",
@@ -329,6 +330,18 @@ class ContainerRun:
             self._tell("Normal", "Killing", f"Stopping container {self.name}")
         if self.process is not None:
             self._begin_stopping()
+
+    def replace(self) -> None:
+        """Take note that the container's image was changed: another run of it begins, without back-off."""
+        state = self._state
+        if state.state == "ended":
+            self._set(backoff=0.0)
+        elif self.process is not None and not (state.stopping or self._worker.ends):
+            init = "Init c" if is_sidecar(self._spec) else "C"
+            again = "" if is_sidecar(self._spec) else ", will be restarted"
+            self._tell("Normal", "Killing", f"{init}ontainer {self.name} definition changed{again}")
+            self.stop(self._worker.grace(), "Changed")
+            self._set(changed=True, backoff=0.0)
 
     def shorten(self, grace: float) -> None:
         """Bring the end forward; nothing happens when it is nearer already, or no stop has begun."""

@@ -88,6 +88,10 @@ class PodWorker:
         grace = pod["metadata"].get("deletionGracePeriodSeconds")
         if grace is not None and grace != before["metadata"].get("deletionGracePeriodSeconds"):
             self._shorten(float(grace))
+        images = {each["name"]: each.get("image") for each in pod_containers(before["spec"])}
+        for each in pod_containers(pod["spec"]):
+            if each.get("image") != images.get(each["name"]) and each["name"] in self.runs:
+                self.runs[each["name"]].replace()
         for field in ("labels", "annotations"):
             if pod["metadata"].get(field) != before["metadata"].get(field):
                 self._dirty = True
