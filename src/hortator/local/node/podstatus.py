@@ -13,7 +13,7 @@ from .pod import Container, Ended, Object, Observed, Plan, initialized
 from .resources import is_sidecar, qos_class
 from .restarts import should_restart
 
-__all__ = ["Identity", "container_status", "make_status", "phase_of"]
+__all__ = ["Identity", "already_says", "container_status", "make_status", "phase_of"]
 
 _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 #: What the termination messages of a pod may take together, as upstream.
@@ -271,3 +271,18 @@ def _terminated(ended: Ended, message_bytes: int) -> dict[str, Any]:
     if ended.container_id:
         result["containerID"] = ended.container_id
     return result
+
+
+def already_says(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether a stored status already says everything that the patch would."""
+    for key, value in wanted.items():
+        if key == "conditions":
+            stored = {each["type"]: each for each in status.get("conditions") or ()}
+            if not all(already_says(stored.get(each["type"], {}), each) for each in value):
+                return False
+        elif key == "lastProbeTime" or value is None:
+            if status.get(key) is not None:
+                return False
+        elif status.get(key) != value:
+            return False
+    return True

@@ -1,4 +1,4 @@
-"""One run of one container: configured, started, hooked, probed, stopped, and how it ended.
+"""One run of one container: configured, started, stopped, and how it ended. While it runs, :mod:`.health` looks after it.
 
 What is known goes into the pod's frozen :class:`~.pod.Container` states; :mod:`.worker` looks at them.
 """
@@ -12,7 +12,6 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,10 +23,11 @@ from hortator.kube.errors import KubeError
 from .channel import Message
 from .container import ContainerProcess, Exit, LaunchFailed, read_log
 from .environment import ConfigError, Object, references
+from .health import Health
 from .host import Host
 from .launch import NoCommand, container_message, log_directory, termination_path
 from .pod import Container, Ended
-from .probes import Outcome, probe_once, run_hook, watch_probe
+from .probes import run_hook
 from .resources import is_sidecar
 from .restarts import next_backoff
 from .volumes import MountFailed
@@ -56,29 +56,30 @@ class ContainerRun:
     def __init__(self, worker: PodWorker, host: Host, spec: Object, states: dict[str, Container]) -> None:
         self._worker = worker
         self._host = host
-        self._spec = spec
+        self.spec = spec
         self._states = states
         self.name: str = spec["name"]
         self.process: ContainerProcess | None = None
         self._stopping: asyncio.Task[None] | None = None
-        self._stop_reason = ""
         self._until = float("inf")  # when KILL is due
         self._hurry = asyncio.Event()
-        self._probes: set[asyncio.Task[None]] = set()
+        self._health: asyncio.Task[None] | None = None
 
     @property
-    def _state(self) -> Container:
+    def state(self) -> Container:
+        """What is known of the container."""
         return self._states[self.name]
 
-    def _set(self, **changes: Any) -> None:
-        self._states[self.name] = replace(self._state, **changes)
+    def set(self, **changes: Any) -> None:
+        """Change what is known of the container."""
+        self._states[self.name] = replace(self.state, **changes)
         self._worker.changed.set()
 
     def begin(self, again: bool) -> None:
         """Note that a start is under way, so that the plan does not ask for it twice."""
-        state = self._state
+        state = self.state
         if again:
-            self._set(
+            self.set(
                 state="starting",
                 restarts=state.restarts + 1,
                 backoff=0.0 if state.changed else next_backoff(state.backoff, state.lasted),
@@ -93,7 +94,7 @@ class ContainerRun:
                 retry_clock=0.0,
             )
         else:
-            self._set(state="starting", stopping=False, started=False, ready=False, retry_clock=0.0)
+            self.set(state="starting", stopping=False, started=False, ready=False, retry_clock=0.0)
 
     async def run(self) -> None:
         """Start the container and stay with it until it has ended."""
@@ -104,14 +105,15 @@ class ContainerRun:
             exit_ = await self._attend(process)
             await self._ended(exit_)
         finally:
-            for task in (*self._probes, *([self._stopping] if self._stopping else [])):
-                task.cancel()
+            for task in (self._health, self._stopping):
+                if task is not None:
+                    task.cancel()
 
     # -- start ---------------------------------------------------------------------------------------------------
 
     async def _launch(self) -> ContainerProcess | None:
-        worker, spec = self._worker, self._spec
-        run = self._state.restarts
+        worker, spec = self._worker, self.spec
+        run = self.state.restarts
         identifier = f"hort://{uuid.uuid4().hex}"
         try:
             lookup = await self._referenced()
@@ -142,7 +144,7 @@ class ContainerRun:
         except LaunchFailed as error:
             now, clock = datetime.now(UTC), asyncio.get_running_loop().time()
             worker.tell("Warning", "Failed", f"Error: {error}", container=self.name)
-            self._set(
+            self.set(
                 state="ended",
                 ended=Ended(
                     128, error.reason, str(error), started_at=now, finished_at=now, container_id=identifier
@@ -157,7 +159,7 @@ class ContainerRun:
             worker.tell("Normal", "Started", f"Container started: {self.name}", container=self.name)
             hooked = bool((spec.get("lifecycle") or {}).get("postStart"))
             probed = "startupProbe" in spec
-            self._set(
+            self.set(
                 # As upstream: a container is running when its postStart hook is behind it.
                 state="starting" if hooked else "running",
                 reason="",
@@ -173,7 +175,7 @@ class ContainerRun:
 
     async def _referenced(self) -> dict[tuple[str, str], dict[str, Any] | None]:
         namespace = self._worker.pod["metadata"].get("namespace", "")
-        wanted = sorted(references([self._spec]))
+        wanted = sorted(references([self.spec]))
         found = await asyncio.gather(
             *(self._host.objects.get(kind, namespace, name) for kind, name in wanted)
         )
@@ -183,7 +185,7 @@ class ContainerRun:
         return dict(zip(wanted, found, strict=True))
 
     def _limit_memory(self, message: Message, identifier: str) -> None:
-        limit = ((self._spec.get("resources") or {}).get("limits") or {}).get("memory")
+        limit = ((self.spec.get("resources") or {}).get("limits") or {}).get("memory")
         if limit is None or self._host.memory is None:
             return
         try:
@@ -199,7 +201,7 @@ class ContainerRun:
         self._worker.tell_once(
             f"{reason} {self.name} {message}", "Warning", "Failed", f"Error: {message}", container=self.name
         )
-        self._set(
+        self.set(
             state="waiting",
             reason=reason,
             message=message,
@@ -218,134 +220,48 @@ class ContainerRun:
     # -- while it runs -------------------------------------------------------------------------------------------
 
     async def _attend(self, process: ContainerProcess) -> Exit:
-        self._probes.add(asyncio.create_task(self._look_after(process), name=f"probes of {self.name}"))
+        self._health = self._worker.spawn(Health(self, self._worker, process).watch())
         if self._until != float("inf"):
             # Asked to stop before it had started.
             self._begin_stopping()
         return await process.wait()
 
-    async def _look_after(self, process: ContainerProcess) -> None:
-        """Hook, then startup probe, then the other two side by side."""
-        spec, worker = self._spec, self._worker
-        hook = (spec.get("lifecycle") or {}).get("postStart")
-        if hook:
-            if not await run_hook(hook, spec, process, worker.belongings.ip):
-                # What went wrong is not told: it may hold what only the container may know.
-                self._tell("Warning", "FailedPostStartHook", "PostStartHook failed")
-                self.stop(worker.grace(), "FailedPostStartHook")
-                return
-            self._set(state="running")
-        if "startupProbe" in spec:
-            passed = asyncio.Event()
-
-            def startup(confirmed: bool, outcome: Outcome) -> bool:
-                self._say("Startup", outcome)
-                if confirmed and outcome.ok:
-                    passed.set()
-                elif confirmed:
-                    self._fail("Startup", spec["startupProbe"])
-                return not confirmed
-
-            self._watch(spec["startupProbe"], process, False, startup)
-            await passed.wait()
-        self._set(started=True, ready="readinessProbe" not in spec)
-
-        def liveness(confirmed: bool, outcome: Outcome) -> bool:
-            if worker.ends:
-                return False
-            self._say("Liveness", outcome)
-            if confirmed and not outcome.ok:
-                self._fail("Liveness", spec["livenessProbe"])
-                return False
-            return True
-
-        def readiness(confirmed: bool, outcome: Outcome) -> bool:
-            self._say("Readiness", outcome)
-            if confirmed and self._state.ready != outcome.ok:
-                self._set(ready=outcome.ok)
-            return True
-
-        if "livenessProbe" in spec:
-            self._watch(spec["livenessProbe"], process, True, liveness)
-        if "readinessProbe" in spec:
-            self._watch(spec["readinessProbe"], process, False, readiness)
-
-    def _watch(
-        self,
-        probe: Object,
-        process: ContainerProcess,
-        verdict: bool,
-        report: Callable[[bool, Outcome], bool],
-    ) -> None:
-        watching = watch_probe(
-            probe,
-            lambda: probe_once(probe, self._spec, process, self._worker.belongings.ip),
-            started_clock=self._state.started_clock,
-            verdict=verdict,
-            report=report,
-        )
-        self._probes.add(asyncio.create_task(watching, name=f"probe of {self.name}"))
-
-    def _say(self, kind: str, outcome: Outcome) -> None:
-        match outcome.result:
-            case "failure":
-                self._tell("Warning", "Unhealthy", f"{kind} probe failed: {outcome.text}")
-            case "unknown":
-                text = f"{kind} probe errored and resulted in unknown state: {outcome.text}"
-                self._tell("Warning", "Unhealthy", text)
-            case "warning":
-                self._tell("Warning", "ProbeWarning", f"{kind} probe warning: {outcome.text}")
-
-    def _fail(self, kind: str, probe: Object) -> None:
-        """Stop a container whose startup or liveness probe says so; its policy says whether it is started again."""
-        worker, spec = self._worker, self._spec
-        if self._state.stopping or worker.ends:
-            return
-        text = f"Container {self.name} failed {kind.lower()} probe"
-        if is_sidecar(spec):
-            text = f"Init {text[:1].lower()}{text[1:]}"
-        elif (spec.get("restartPolicy") or worker.pod["spec"].get("restartPolicy")) != "Never":
-            text += ", will be restarted"
-        self._tell("Normal", "Killing", text)
-        grace = probe.get("terminationGracePeriodSeconds")
-        self.stop(worker.grace() if grace is None else float(grace), f"{kind}ProbeFailed")
-
-    def _tell(self, kind: str, reason: str, message: str) -> None:
+    def tell(self, kind: str, reason: str, message: str) -> None:
+        """Record an Event about the container."""
         self._worker.tell(kind, reason, message, container=self.name)
 
     # -- stop ----------------------------------------------------------------------------------------------------
 
     def stop(self, grace: float, reason: str) -> None:
         """Stop the container: preStop hook, TERM, and KILL when the grace is over. Repeated calls only shorten it."""
-        if self._state.stopping:
+        if self.state.stopping:
             self.shorten(grace)
             return
-        self._stop_reason = reason
         self._until = asyncio.get_running_loop().time() + grace
         # As upstream it stays as ready as its probe says: who is being deleted is for others to see.
-        self._set(stopping=True)
+        self.set(stopping=True)
         if reason == "FailedPostStartHook":
-            self._tell("Normal", "Killing", reason)
+            self.tell("Normal", "Killing", reason)
         elif reason in ("Deleted", "Completed", "Terminated", "DeadlineExceeded"):
-            self._tell("Normal", "Killing", f"Stopping container {self.name}")
+            self.tell("Normal", "Killing", f"Stopping container {self.name}")
         if self.process is not None:
             self._begin_stopping()
 
-    def replace(self) -> None:
+    def image_changed(self) -> None:
         """Take note that the container's image was changed: another run of it begins, without back-off."""
-        state = self._state
+        state = self.state
         if state.state == "ended":
-            self._set(backoff=0.0)
+            self.set(backoff=0.0)
         elif self.process is not None and not (state.stopping or self._worker.ends):
-            init = "Init c" if is_sidecar(self._spec) else "C"
-            again = "" if is_sidecar(self._spec) else ", will be restarted"
-            self._tell("Normal", "Killing", f"{init}ontainer {self.name} definition changed{again}")
+            init = "Init c" if is_sidecar(self.spec) else "C"
+            again = "" if is_sidecar(self.spec) else ", will be restarted"
+            self.tell("Normal", "Killing", f"{init}ontainer {self.name} definition changed{again}")
             self.stop(self._worker.grace(), "Changed")
-            self._set(changed=True, backoff=0.0)
+            self.set(changed=True, backoff=0.0)
 
     def shorten(self, grace: float) -> None:
         """Bring the end forward; nothing happens when it is nearer already, or no stop has begun."""
-        if self._state.stopping:
+        if self.state.stopping:
             self._until = min(self._until, asyncio.get_running_loop().time() + grace)
             self._hurry.set()
 
@@ -358,12 +274,12 @@ class ContainerRun:
         if process is None:
             return
         loop = asyncio.get_running_loop()
-        lifecycle = self._spec.get("lifecycle") or {}
+        lifecycle = self.spec.get("lifecycle") or {}
         hook = lifecycle.get("preStop")
         if hook and self._until > loop.time():
-            fine = await self._bounded(run_hook(hook, self._spec, process, self._worker.belongings.ip))
+            fine = await self._bounded(run_hook(hook, self.spec, process, self._worker.belongings.ip))
             if fine is False and process.running:
-                self._tell("Warning", "FailedPreStopHook", "PreStopHook failed")
+                self.tell("Warning", "FailedPreStopHook", "PreStopHook failed")
         if self._until > loop.time() or hook:
             number = getattr(signal, lifecycle.get("stopSignal") or "SIGTERM", signal.SIGTERM)
             await process.signal(int(number))
@@ -399,14 +315,14 @@ class ContainerRun:
     # -- the end -------------------------------------------------------------------------------------------------
 
     async def _ended(self, exit_: Exit) -> None:
-        state = self._state
+        state = self.state
         if exit_.oom and exit_.code == 137:
             reason = "OOMKilled"
         elif exit_.lost:
             reason = "ContainerStatusUnknown"
         else:
             reason = "Completed" if exit_.code == 0 else "Error"
-        self._set(
+        self.set(
             state="ended",
             ended=Ended(
                 exit_code=exit_.code,
@@ -426,13 +342,13 @@ class ContainerRun:
     async def _message(self, exit_: Exit) -> str:
         """Return the termination message: the file's, or with FallbackToLogsOnError the end of the log."""
         data, _ = self._host.places.of(self._worker.uid)
-        run = self._state.restarts
+        run = self.state.restarts
         path = termination_path(data, self.name, run)
         text = _tail(path)
         if (
             not text
             and exit_.code != 0
-            and self._spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
+            and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError"
         ):
             from hortator.local.streams import LogOptions
 

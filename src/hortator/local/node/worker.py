@@ -22,9 +22,10 @@ from .container import ContainerProcess
 from .environment import FieldContext, Object
 from .host import Host
 from .launch import Belongings
-from .pod import Container, Ended, Observed, Plan, Remove, Start, Stop, make_plan
-from .podstatus import Identity, make_status
+from .pod import Container, Observed, Plan, Remove, Start, Stop, make_plan
+from .podstatus import Identity, already_says, make_status
 from .podvolumes import PodVolumes
+from .recall import LOST, recalled
 from .resources import exclusive_cpus, pod_amount, pod_containers
 from .run import ContainerRun
 from .volumes import MountFailed
@@ -40,7 +41,6 @@ _LAST_SECONDS = 2.0
 _RETRY_FIRST, _RETRY_MAX = 0.5, 10.0
 _DEADLINE = "Pod was active on the node longer than the specified deadline"
 _SHUTDOWN = "Pod was terminated in response to imminent node shutdown."
-_LOST = "The cluster was stopped while this container ran; what it did after that is not known."
 
 
 class PodWorker:
@@ -91,7 +91,7 @@ class PodWorker:
         images = {each["name"]: each.get("image") for each in pod_containers(before["spec"])}
         for each in pod_containers(pod["spec"]):
             if each.get("image") != images.get(each["name"]) and each["name"] in self.runs:
-                self.runs[each["name"]].replace()
+                self.runs[each["name"]].image_changed()
         for field in ("labels", "annotations"):
             if pod["metadata"].get(field) != before["metadata"].get(field):
                 self._dirty = True
@@ -363,7 +363,7 @@ class PodWorker:
         status = make_status(seen, plan, identity, datetime.now(UTC), message=message)
         if plan.failure == "Terminated":
             status["conditions"].append(_disruption(message, self._start_time, self.pod))
-        if status == self._written or _holds(self.pod.get("status") or {}, status):
+        if status == self._written or already_says(self.pod.get("status") or {}, status):
             return []
         namespace, name = self._key
         patch = {"metadata": {"uid": self.uid}, "status": status}
@@ -433,58 +433,16 @@ class PodWorker:
             ago = (datetime.now(UTC) - self._start_time).total_seconds()
             self._started_clock -= max(ago, 0.0)
         clock = asyncio.get_running_loop().time()
-        for each in pod_containers(spec):
-            self.containers[each["name"]] = self._recalled(recorded.get(each["name"]), clock)
-        for each in spec.get("ephemeralContainers") or ():
-            self.ephemeral[each["name"]] = self._recalled(recorded.get(each["name"]), clock)
-
-    def _recalled(self, status: Mapping[str, Any] | None, clock: float) -> Container:
-        if status is None:
-            return Container()
-        state = status.get("state") or {}
-        restarts = status.get("restartCount", 0)
-        last = _read_ended((status.get("lastState") or {}).get("terminated"))
-        ended = _read_ended(state.get("terminated"))
-        if "running" in state:
-            started = state["running"].get("startedAt")
-            ended = Ended(
-                exit_code=137,
-                reason="ContainerStatusUnknown",
-                message=_LOST,
-                started_at=parse_time(started) if started else None,
-                finished_at=datetime.now(UTC),
-                container_id=status.get("containerID", ""),
-            )
-            self.tell_once("lost", "Warning", "NodeLost", _LOST)
-        elif ended is None and last is not None:
-            ended, last = last, None
-        return Container(
-            state="ended" if ended is not None else "waiting",
-            restarts=restarts,
-            container_id=status.get("containerID", ""),
-            ended=ended,
-            ended_clock=clock,
-            last=last,
-        )
-
-
-def _read_ended(terminated: Mapping[str, Any] | None) -> Ended | None:
-    if not terminated:
-        return None
-
-    def moment(name: str) -> datetime | None:
-        text = terminated.get(name)
-        return parse_time(text) if text else None
-
-    return Ended(
-        exit_code=terminated.get("exitCode", 0),
-        reason=terminated.get("reason", ""),
-        message=terminated.get("message", ""),
-        signal=terminated.get("signal", 0),
-        started_at=moment("startedAt"),
-        finished_at=moment("finishedAt"),
-        container_id=terminated.get("containerID", ""),
-    )
+        lost = False
+        for states, containers in (
+            (self.containers, pod_containers(spec)),
+            (self.ephemeral, spec.get("ephemeralContainers") or ()),
+        ):
+            for each in containers:
+                states[each["name"]], ran = recalled(recorded.get(each["name"]), clock, datetime.now(UTC))
+                lost = lost or ran
+        if lost:
+            self.tell_once("lost", "Warning", "NodeLost", LOST)
 
 
 def _disruption(message: str, when: datetime, pod: Object) -> dict[str, Any]:
@@ -499,18 +457,3 @@ def _disruption(message: str, when: datetime, pod: Object) -> dict[str, Any]:
         "message": message,
         "lastTransitionTime": before["lastTransitionTime"] if before else rfc3339(datetime.now(UTC)),
     }
-
-
-def _holds(status: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether a stored status already says everything that the patch would."""
-    for key, value in wanted.items():
-        if key == "conditions":
-            stored = {each["type"]: each for each in status.get("conditions") or ()}
-            if not all(_holds(stored.get(each["type"], {}), each) for each in value):
-                return False
-        elif key == "lastProbeTime" or value is None:
-            if status.get(key) is not None:
-                return False
-        elif status.get(key) != value:
-            return False
-    return True
