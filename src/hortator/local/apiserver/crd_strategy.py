@@ -13,6 +13,7 @@ from typing import Any
 from hortator.apimachinery import fielderrors, names
 from hortator.apimachinery.fielderrors import FieldError, Path
 from hortator.apimachinery.meta import name_of, rfc3339
+from hortator.apimachinery.schema import compile_schema
 from hortator.local.apiserver.crds import CLEANUP_FINALIZER
 from hortator.local.apiserver.jsonpath import InvalidPath, compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
@@ -212,21 +213,34 @@ def _validate_versions(versions: list[Any], path: Path) -> list[FieldError]:
         if name in seen:
             errors.append(fielderrors.invalid(path, versions, "must contain unique version names"))
         seen.add(name)
-        schema = (version.get("schema") or {}).get("openAPIV3Schema")
-        if schema is None:
+        if (version.get("schema") or {}).get("openAPIV3Schema") is None:
             errors.append(
                 fielderrors.required(at.child("schema").child("openAPIV3Schema"), "schemas are required")
             )
-        else:
-            errors += validate_schema(schema, at.child("schema").child("openAPIV3Schema"))
-        errors += _validate_paths(version, at)
+    for key, check in _PARTS.items():
+        for at, part in _parts(versions, key, path):
+            errors += check(part, at)
     return errors
 
 
-def _validate_paths(version: Mapping[str, Any], path: Path) -> list[FieldError]:
+def _parts(versions: list[Any], key: str, path: Path) -> list[tuple[Path, Any]]:
+    """Return a part of each version and where it is; upstream names what all versions share as the spec's own."""
+    found = [version.get(key) for version in versions]
+    if all(part == found[0] for part in found):
+        shared = Path("spec").child("validation" if key == "schema" else key)
+        return [(shared, found[0])] if found[0] else []
+    return [(path.index(index).child(key), part) for index, part in enumerate(found) if part]
+
+
+def _validate_version_schema(part: Mapping[str, Any], path: Path) -> list[FieldError]:
+    schema = part.get("openAPIV3Schema")
+    return [] if schema is None else validate_schema(schema, path.child("openAPIV3Schema"))
+
+
+def _validate_columns(columns: list[Any], path: Path) -> list[FieldError]:
     errors: list[FieldError] = []
-    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
-        at = path.child("additionalPrinterColumns").index(index)
+    for index, column in enumerate(columns):
+        at = path.index(index)
         for key in ("name", "type", "jsonPath"):
             if not column.get(key):
                 errors.append(fielderrors.required(at.child(key)))
@@ -240,22 +254,32 @@ def _validate_paths(version: Mapping[str, Any], path: Path) -> list[FieldError]:
                 compile_path(column["jsonPath"])
             except InvalidPath as error:
                 errors.append(fielderrors.invalid(at.child("jsonPath"), column["jsonPath"], str(error)))
-    for index, field in enumerate(version.get("selectableFields") or ()):
-        at = path.child("selectableFields").index(index).child("jsonPath")
-        errors += _check_simple(field.get("jsonPath") or "", at)
-    scale = (version.get("subresources") or {}).get("scale")
-    if scale is not None:
-        at = path.child("subresources").child("scale")
-        for key, prefix in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
-            value = scale.get(key) or ""
-            if not value:
-                errors.append(fielderrors.required(at.child(key)))
-            elif not value.startswith(prefix):
-                errors.append(
-                    fielderrors.invalid(at.child(key), value, f"should be a json path under {prefix[:-1]}")
-                )
-            else:
-                errors += _check_simple(value, at.child(key))
+    return errors
+
+
+def _validate_selectable(fields: list[Any], path: Path) -> list[FieldError]:
+    errors: list[FieldError] = []
+    for index, field in enumerate(fields):
+        errors += _check_simple(field.get("jsonPath") or "", path.index(index).child("jsonPath"))
+    return errors
+
+
+def _validate_subresources(subresources: Mapping[str, Any], path: Path) -> list[FieldError]:
+    scale = subresources.get("scale")
+    if scale is None:
+        return []
+    errors: list[FieldError] = []
+    at = path.child("scale")
+    for key, prefix in (("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")):
+        value = scale.get(key) or ""
+        if not value:
+            errors.append(fielderrors.required(at.child(key)))
+        elif not value.startswith(prefix):
+            errors.append(
+                fielderrors.invalid(at.child(key), value, f"should be a json path under {prefix[:-1]}")
+            )
+        else:
+            errors += _check_simple(value, at.child(key))
     return errors
 
 
@@ -267,6 +291,12 @@ def _check_simple(text: str, path: Path) -> list[FieldError]:
     return []
 
 
+_PARTS: Mapping[str, Callable[[Any, Path], list[FieldError]]] = {
+    "schema": _validate_version_schema,
+    "subresources": _validate_subresources,
+    "additionalPrinterColumns": _validate_columns,
+    "selectableFields": _validate_selectable,
+}
 _TYPES = ("array", "boolean", "integer", "number", "object", "string")
 
 
@@ -316,7 +346,14 @@ def validate_schema(schema: Any, path: Path, *, root: bool = True) -> list[Field
             errors += validate_schema(schema["items"], path.child("items"), root=False)
     if pattern := schema.get("pattern"):
         errors += _check_pattern(pattern, path.child("pattern"))
+    if "default" in schema and not errors:
+        errors += _check_default(schema, path.child("default"))
     return errors + _check_rules(schema, path)
+
+
+def _check_default(schema: Mapping[str, Any], path: Path) -> list[FieldError]:
+    """Return why a default is no value of its own schema."""
+    return compile_schema(schema).validate(schema["default"], path)
 
 
 def _check_pattern(pattern: str, path: Path) -> list[FieldError]:

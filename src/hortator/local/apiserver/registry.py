@@ -8,7 +8,6 @@ Reading many objects is :mod:`.listing`'s, the meaning of a patch :mod:`.patchin
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -105,9 +104,9 @@ class Registry:
         """Store a new object. Raises 409 when the name is taken, 422 when it breaks rules, 403 by admission."""
         served = call.served
         if served.terminating:
-            error = StatusError.method_not_allowed(served.plural, served.group, "create")
-            message = "create not allowed while custom resource definition is terminating"
-            raise StatusError(replace(error.status, message=message))
+            words = "create not allowed while custom resource definition is terminating"
+            name = obj["metadata"].get("name") or ""
+            raise StatusError.forbidden(served.plural, served.group, name, words)
         metadata = obj["metadata"]
         if metadata.get("resourceVersion"):
             # Upstream (1.36) has no reason for it either.
