@@ -81,6 +81,32 @@ async def test_an_ephemeral_container_joins_a_running_pod(cluster: LocalCluster)
     assert await cluster.log("p", container="debug") == b"p\n"
 
 
+async def test_an_ephemeral_container_is_started_beside_init_containers_and_once(
+    cluster: LocalCluster, tmp_path: Path
+) -> None:
+    init = {
+        "name": "init",
+        "image": "i",
+        "command": ["sh", "-c", f"until [ -e {tmp_path}/go ]; do sleep 0.05; done"],
+    }
+    manifest = pod("p", "true", initContainers=[init], restartPolicy="OnFailure")
+    await cluster.client.create(PODS, manifest, namespace="default")
+    await cluster.until("p", lambda obj: "podIP" in (obj.get("status") or {}))
+    debugger = {"name": "debug", "image": "i", "command": ["sh", "-c", f"touch {tmp_path}/go; exit 3"]}
+    await cluster.client.patch(
+        PODS,
+        "p",
+        {"spec": {"ephemeralContainers": [debugger]}},
+        namespace="default",
+        kind="strategic",
+        subresource="ephemeralcontainers",
+    )
+    done = await cluster.until("p", ended)
+    assert done["status"]["phase"] == "Succeeded"
+    status = done["status"]["ephemeralContainerStatuses"][0]
+    assert (status["state"]["terminated"]["exitCode"], status["restartCount"]) == (3, 0)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 async def test_root_can_run_a_pod_as_somebody_else(cluster: LocalCluster) -> None:
     manifest = pod("p", "id -u; id -g; echo $HOME", securityContext={"runAsUser": 65534, "runAsGroup": 100})
