@@ -18,9 +18,6 @@ from hortator.local.node.host import LogLimits
 from support.local_nodes import LocalCluster, ended, local_cluster, pod
 
 SEGMENT = 16 << 10
-#: 2,000 lines of 16 bytes: the last two segments hold somewhat less.
-LINES = [f"line {number:010}".encode() for number in range(2000)]
-WRITE = "seq -f 'line %010g' 0 1999"
 
 
 @pytest_asyncio.fixture
@@ -30,7 +27,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[LocalCluster]:
 
 
 async def test_a_follower_reads_on_where_the_log_is_rotated(cluster: LocalCluster, tmp_path: Path) -> None:
-    script = f"echo first; until [ -e {tmp_path}/go ]; do sleep 0.02; done; {WRITE}"
+    script = f"echo first; until [ -e {tmp_path}/go ]; do sleep 0.02; done; seq 100000"
     await cluster.client.create(PODS, pod("p", script), namespace="default")
     await cluster.until("p", lambda obj: (obj.get("status") or {}).get("phase") == "Running")
     async with contextlib.aclosing(cluster.client.logs("default", "p", follow=True)) as chunks:
@@ -38,18 +35,20 @@ async def test_a_follower_reads_on_where_the_log_is_rotated(cluster: LocalCluste
         (tmp_path / "go").touch()
         async for chunk in chunks:
             heard += chunk
-    assert heard.splitlines() == [b"first", *LINES]
+    assert heard.splitlines() == [b"first", *(b"%d" % number for number in range(1, 100_001))]
 
 
 async def test_what_is_left_after_rotation_is_whole_and_says_what_is_missing(cluster: LocalCluster) -> None:
-    await cluster.run(pod("p", f"{WRITE} | while read line; do echo $line; done"))
+    # More than two segments can hold however large the pieces are that they are made of.
+    count = 200_000
+    await cluster.run(pod("p", f"seq -f 'line %010g' 0 {count - 1}"))
     gap, *lines = (await cluster.log("p")).splitlines()
     assert re.fullmatch(rb"\[hort: \d+ bytes of this log are not kept\]", gap)
-    assert lines == LINES[-len(lines) :]
-    assert SEGMENT // 32 < len(lines) < 2 * SEGMENT // 16
+    assert SEGMENT // 16 <= len(lines) < count
+    assert lines == [b"line %010d" % number for number in range(count - len(lines), count)]
     # More than the newest segment holds.
     wanted = len(lines) - 10
-    assert (await cluster.log("p", tail_lines=wanted)).splitlines() == LINES[-wanted:]
+    assert (await cluster.log("p", tail_lines=wanted)).splitlines() == lines[10:]
 
 
 async def test_a_part_is_cut_as_asked(cluster: LocalCluster) -> None:
