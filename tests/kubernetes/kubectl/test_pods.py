@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from support.kubectl import Kubectl, shell_pod
+from support.staying import until
 
 SERVE = f'exec {sys.executable} -c "{{}}"'
 ANSWER = (
@@ -271,3 +272,96 @@ def test_old_clients_that_speak_spdy(kubectl: Kubectl) -> None:
     old = kubectl.with_env(KUBECTL_REMOTE_COMMAND_WEBSOCKETS="false", KUBECTL_PORT_FORWARD_WEBSOCKETS="false")
     done = old.run("exec", "-i", "p", "--", "/bin/sh", "-c", "cat; exit 4", stdin=b"x" * 1_000_000)
     assert done.returncode == 4 and done.stdout == b"x" * 1_000_000
+
+
+def test_logs_of_many_pods_are_followed_together(kubectl: Kubectl, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    for name in ("a", "b"):
+        running(kubectl, name, f"echo {name} 1; echo {name} 2; cat {gate} >&2; exit 0", labels={"set": "one"})
+    assert sorted(kubectl("logs", "-l", "set=one", "--tail=1").splitlines()) == ["a 2", "b 2"]
+    follow = kubectl.start("logs", "-f", "-l", "set=one", "--prefix", "--max-log-requests=2")
+    assert follow.stdout is not None
+    first = {follow.stdout.readline() for _ in range(4)}
+    assert first == {f"[pod/{name}/main] {name} {n}\n".encode() for name in "ab" for n in "12"}
+    for _ in range(2):  # each writer lets one reader go, or both
+        with contextlib.suppress(OSError):
+            os.close(os.open(gate, os.O_WRONLY | os.O_NONBLOCK))
+    assert follow.communicate(timeout=60)[0] == b"" and follow.returncode == 0
+    said = kubectl.refused("logs", "-f", "-l", "set=one", "--max-log-requests=1")
+    assert "you are attempting to follow 2 log streams" in said
+
+
+def test_logs_that_are_not_there(kubectl: Kubectl) -> None:
+    running(kubectl, script="echo old; exec sleep 600")
+    assert 'previous terminated container "main" in pod "p" not found' in kubectl.refused("logs", "p", "-p")
+    assert kubectl("logs", "p", "--since=1h", "--tail=0") == ""
+    assert "at most one of `sinceTime` or `sinceSeconds` may be specified" in kubectl.refused(
+        "logs", "p", "--since=1s", "--since-time=2026-01-01T00:00:00Z"
+    )
+
+
+def test_exec_goes_on_after_its_input_ended(kubectl: Kubectl) -> None:
+    running(kubectl)
+    done = kubectl.run("exec", "-i", "p", "--", "/bin/sh", "-c", "cat; echo after; exit 2", stdin=b"in\n")
+    assert (done.stdout, done.returncode) == (b"in\nafter\n", 2)
+
+
+def test_attach_on_a_terminal(kubectl: Kubectl) -> None:
+    running(kubectl, script="exec /bin/sh", container={"stdin": True, "tty": True})
+    with terminal(kubectl, "attach", "-it", "p") as (process, screen):
+        os.write(screen, b"tty | sed s/pts.*/terminal/; echo rea''dy\n")
+        read_until(screen, rb"/dev/terminal\r\nready\r\n")
+        os.write(screen, b"exit\n")
+        assert process.wait(60) == 0
+    kubectl("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=0", "pod/p")
+
+
+def test_copy_of_a_folder_out_of_a_container(kubectl: Kubectl, tmp_path: Path) -> None:
+    running(kubectl)
+    there, back = tmp_path / "there", tmp_path / "back"
+    (there / "sub").mkdir(parents=True)
+    (there / "sub" / "a b").write_text("spaced")
+    kubectl("cp", f"{kubectl.namespace}/p:{there}", str(back), "-c", "main")
+    assert (back / "sub" / "a b").read_text() == "spaced"
+    assert "doesn't exist" in kubectl.refused("cp", str(tmp_path / "none"), "p:/tmp/x")
+
+
+def test_several_ports_are_forwarded_again_and_again(kubectl: Kubectl) -> None:
+    serve = f'{sys.executable} -c "{ANSWER}"'
+    running(kubectl, script=f"{serve} & {serve} & wait")
+    until(lambda: len(kubectl("logs", "p").split()) == 2, "both servers")
+    ports = kubectl("logs", "p").split()
+    for _ in range(2):  # a forwarding that was left can be taken up again
+        forward = kubectl.start("port-forward", "pod/p", *(f":{port}" for port in ports))
+        try:
+            assert forward.stdout is not None
+            stdout = forward.stdout
+            for port in ports:
+                pattern = re.compile(rf"Forwarding from 127.0.0.1:(\d+) -> {port}".encode())
+                found = next(filter(None, map(pattern.match, stdout)))
+                connection = http.client.HTTPConnection("127.0.0.1", int(found[1]), timeout=60)
+                connection.request("GET", "/")
+                assert connection.getresponse().read() == b"here"
+                connection.close()
+        finally:
+            forward.kill()
+            forward.communicate()
+
+
+def test_debugging_in_a_changed_copy(kubectl: Kubectl) -> None:
+    running(kubectl, labels={"app": "x"})
+    kubectl(
+        "debug", "p", "--copy-to=other", "--set-image=*=changed", "--share-processes=false", "--keep-labels"
+    )
+    copy = kubectl.json("get", "pod", "other")
+    assert [each["image"] for each in copy["spec"]["containers"]] == ["changed"]
+    assert copy["metadata"]["labels"] == {"app": "x"} and copy["spec"]["shareProcessNamespace"] is False
+    kubectl("debug", "p", "--image=none", "--target=main", "-c", "aim", "--", "true")
+    (added,) = kubectl.json("get", "pod", "p")["spec"]["ephemeralContainers"]
+    assert (added["name"], added["targetContainerName"]) == ("aim", "main")
+    kubectl(
+        "debug", "p", "--copy-to=instead", "--replace", "--same-node", "--image=none", "--", "sleep", "600"
+    )
+    assert "not found" in kubectl.refused("get", "pod", "p")
+    assert kubectl.json("get", "pod", "instead")["spec"]["nodeName"] == "local"
