@@ -107,10 +107,14 @@ class Follower:
                     raise Lost(lost)
                 seen = view(self._job, self._mine())
                 self._progress(seen)
+                if self._code(seen) is None:
+                    continue
+                self._list_pods_once()
+                # Only the pods know the code that the program gave.
+                seen = view(self._job, self._mine())
                 code = self._code(seen)
                 if code is None:
                     continue
-                self._list_pods_once()
                 if "reading" not in self._reading.values():
                     return Ending(seen, code)
         finally:
