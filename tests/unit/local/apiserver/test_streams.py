@@ -454,6 +454,37 @@ class Deaf(Echo):
         """It does not look."""
 
 
+async def test_what_a_client_says_is_heard_while_the_program_does_not_read(api: Api, node: Node) -> None:
+    node.session = Deaf()
+    response = await open_websocket(
+        api, EXEC, "v5.channel.k8s.io", command="x", stdin="1", stdout="1", tty="1"
+    )
+    wire = Wire()
+    task = await converse(response, wire)
+    for _ in range(10):
+        await wire.to_server.put(b"\x00" + b"unread" * 1000)
+    await wire.to_server.put(b'\x04{"Width":100,"Height":30}')
+    await wire.to_server.put(None)
+    await asyncio.wait_for(task, 5)
+    assert (node.session.sizes, node.session.closed) == ([(100, 30)], True)
+
+
+async def test_a_client_that_sends_what_nobody_reads_is_held_back(api: Api, node: Node) -> None:
+    node.session = Deaf()
+    response = await open_websocket(api, EXEC, "v5.channel.k8s.io", command="x", stdin="1", stdout="1")
+    wire = Wire()
+    task = await converse(response, wire)
+    for _ in range(20):
+        await wire.to_server.put(b"\x00" + bytes(1 << 20))
+    assert await wire.to_client.get() == b"\x01"
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert wire.to_server.qsize() >= 15
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert node.session.closed
+
+
 async def test_a_client_of_spdy_that_goes_away_ends_what_does_not_read(api: Api, node: Node) -> None:
     node.session = Deaf()
     wire = Wire()

@@ -26,6 +26,8 @@ __all__ = ["SPDY_PROTOCOLS", "WEBSOCKET_PROTOCOLS", "Wanted", "over_spdy", "over
 WEBSOCKET_PROTOCOLS = (channels.V5, channels.V4, channels.V1, "")
 SPDY_PROTOCOLS = (channels.V5, channels.V4)
 _STREAMS_SECONDS = 30.0
+#: Of standard input that a program has not read yet; a client that sends more is not listened to meanwhile.
+_UNREAD_LIMIT = 4 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +70,22 @@ async def over_websocket(
         await duplex.send(bytes((channel,)) + data)
 
     async def read() -> None:
-        while (message := await duplex.receive()) is not None:
-            if not message:
-                continue
-            channel, data = message[0], message[1:]
-            if channel == channels.STDIN and wanted.stdin:
-                if data:
-                    await session.write(data)
-            elif channel == channels.RESIZE:
-                await _resize(session, data)
-            elif channel == channels.CLOSE and data[:1] == bytes((channels.STDIN,)):
-                await session.close_stdin()
+        stdin = _Input(session)
+        feeding = asyncio.ensure_future(stdin.feed())
+        try:
+            while (message := await duplex.receive()) is not None:
+                if not message:
+                    continue
+                channel, data = message[0], message[1:]
+                if channel == channels.STDIN and wanted.stdin:
+                    await stdin.put(data)
+                elif channel == channels.RESIZE:
+                    await _resize(session, data)
+                elif channel == channels.CLOSE and data[:1] == bytes((channels.STDIN,)):
+                    await stdin.put(None)
+        finally:
+            feeding.cancel()
+            await asyncio.gather(feeding, return_exceptions=True)
 
     # An empty message tells clients of the older versions that the other side is there.
     await send(channels.STDOUT if wanted.stdout or not wanted.stderr else channels.STDERR, b"")
@@ -156,6 +163,32 @@ async def _serve(
             task.cancel()
         await asyncio.gather(writing, reading, return_exceptions=True)
         await session.close()
+
+
+class _Input:
+    """Standard input on its way to a program that may not read it: what else the client says does not wait for that."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unread = 0
+        self._taken = asyncio.Event()
+
+    async def put(self, data: bytes | None) -> None:
+        """Take bytes, or the end; waits while very much is unread."""
+        self._queue.put_nowait(data)
+        self._unread += len(data or b"")
+        while self._unread > _UNREAD_LIMIT:
+            self._taken.clear()
+            await self._taken.wait()
+
+    async def feed(self) -> None:
+        """Hand everything to the program until the end."""
+        while (data := await self._queue.get()) is not None:
+            await self._session.write(data)
+            self._unread -= len(data)
+            self._taken.set()
+        await self._session.close_stdin()
 
 
 async def _streams(connection: SpdyConnection, wanted: Wanted) -> dict[str, SpdyStream] | None:
