@@ -213,6 +213,8 @@ class Informer(Generic[T]):
         current = self._objects.get(key)
         if view.uid in self._forgotten or (current is not None and _older(view, _view(current))):
             return
+        if current is None and _seen(view.version, self._version):
+            return  # the stream has told of this version, and of the object's deletion since
         if self._selector is not None and not self._selector.matches(_labels(obj)):
             if current is not None:
                 self._remove(key, current)
@@ -343,6 +345,8 @@ class Informer(Generic[T]):
             return
         if view.uid in self._forgotten or (current is not None and _older(view, _view(current))):
             return
+        if current is None and _seen(view.version, self._version):
+            return  # the stream has told of this version, and of the object's deletion since
         self._recorded.pop(key, None)
         self._put(key, obj, view)
 
@@ -441,3 +445,8 @@ def _older(view: _View, than: _View) -> bool:
     if view.version.isdecimal() and than.version.isdecimal():
         return int(view.version) < int(than.version)
     return False
+
+
+def _seen(version: str, latest: str) -> bool:
+    """Say whether a version is known to be no newer than the latest that was told of."""
+    return version.isdecimal() and latest.isdecimal() and int(version) <= int(latest)

@@ -278,6 +278,20 @@ async def test_an_older_record_does_not_undo_an_event() -> None:
         assert informer.get("default", "a") == thing("a", 10)
 
 
+async def test_a_record_that_comes_after_the_deletion_does_not_bring_the_object_back() -> None:
+    watch = Watch()
+    server = FakeServer().on("GET", PATH, listing(thing("a", 3), version=5)).on("WATCH", PATH, watch)
+    informer = informer_of(server)
+    async with running(informer):
+        changes = changes_of(informer)
+        changes.clear()
+        # Taking the last finalizer away deletes the object; the answer is read after the event.
+        watch.deleted(thing("a", 7))
+        await until(lambda: len(changes) == 1)
+        informer.record(thing("a", 6))
+        assert informer.get("default", "a") is None
+
+
 async def test_a_late_deletion_of_the_predecessor_spares_the_recorded_successor() -> None:
     watch = Watch()
     server = (
