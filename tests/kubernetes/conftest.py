@@ -121,6 +121,12 @@ def server(_server_name: str, request: pytest.FixtureRequest) -> Server:
     return Server("kubernetes", request.getfixturevalue("control_plane").kubeconfig)
 
 
+@pytest.fixture(scope="session")
+def both(hort: Hort, control_plane: ControlPlane) -> tuple[Server, Server]:
+    """The local cluster and Kubernetes, for tests that hold one's answer against the other's."""
+    return Server("local", hort.kubeconfig()), Server("kubernetes", control_plane.kubeconfig)
+
+
 @pytest.fixture
 def namespace(server: Server) -> Iterator[str]:
     """A new namespace with its ServiceAccount, which goes when the test ends."""
