@@ -16,12 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from hortator.apimachinery.fielderrors import go_quote
+from hortator.local.dial import dial_failure
+
 if TYPE_CHECKING:
     import aiohttp
 
 __all__ = ["CallFailed", "WebhookClient"]
 
 _MAX_ANSWER = 3 * 1024 * 1024
+
+#: What a client of Kubernetes makes of a status code that comes without a Status.
+_STATUS_WORDS = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    409: "the server reported a conflict",
+    422: "the server rejected our request due to an error in our request",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+#: OpenSSL's codes for a chain that ends in nothing trusted.
+_UNKNOWN_AUTHORITY = frozenset((18, 19, 20, 21))
 
 
 class CallFailed(Exception):
@@ -46,36 +64,40 @@ class WebhookClient:
                 f'failed to call webhook: Post "{where}{service.get("path") or "/"}": services are not reachable from '
                 "this API server; register the webhook by url"
             )
-        url = config.get("url") or ""
+        url = f"{config.get('url') or ''}?timeout={seconds:g}s"
         if self._session is None:
             self._session = aiohttp.ClientSession(trust_env=False)
+        context = self._context(config.get("caBundle") or "")
         try:
-            context = self._context(config.get("caBundle") or "")
             async with (
                 asyncio.timeout(seconds),
                 self._session.post(
                     url,
                     data=io.BytesIO(msgspec.json.encode(body)),
                     headers={"content-type": "application/json", "accept": "application/json"},
-                    params={"timeout": f"{seconds:g}s"},
                     ssl=context,
                     allow_redirects=False,
                 ) as response,
             ):
                 answer = await response.content.read(_MAX_ANSWER)
-                if response.status != 200:
-                    text = answer[:200].decode("utf-8", "replace")
-                    raise CallFailed(
-                        f"failed to call webhook: the server answered {response.status} {response.reason}: {text}"
-                    )
         except TimeoutError as error:
-            raise CallFailed(f'failed to call webhook: Post "{url}": context deadline exceeded') from error
+            raise CallFailed(
+                f"failed to call webhook: Post {go_quote(url)}: context deadline exceeded"
+            ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise CallFailed(f'failed to call webhook: Post "{url}": {error}') from error
+            raise CallFailed(f"failed to call webhook: Post {go_quote(url)}: {_unsent(error)}") from error
+        kind = response.headers.get("content-type", "")
+        if response.status != 200:
+            raise CallFailed(f"failed to call webhook: {_refusal(response.status, kind, answer)}")
+        if not answer:
+            raise CallFailed(
+                f"failed to call webhook: 0-length response with status code: 200 and content type: {kind}"
+            )
         try:
             return msgspec.json.decode(answer)
         except msgspec.DecodeError as error:
-            raise CallFailed(f"received invalid webhook response: {error}") from error
+            why = f"couldn't get version/kind; json parse error: {error}"
+            raise CallFailed(f"failed to call webhook: {why}") from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -93,3 +115,41 @@ class WebhookClient:
                 raise CallFailed(f"failed to call webhook: caBundle cannot be used: {error}") from error
             self._contexts[bundle] = context
         return context
+
+
+def _unsent(error: Exception) -> str:
+    """Say why there is no answer, in the words that people know from other clusters."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        broken = error.certificate_error
+        if isinstance(broken, ssl.SSLCertVerificationError):
+            unknown = broken.verify_code in _UNKNOWN_AUTHORITY
+            why = "certificate signed by unknown authority" if unknown else broken.verify_message
+            return f"tls: failed to verify certificate: x509: {why}"
+    elif isinstance(error, aiohttp.ClientConnectorDNSError):
+        return f"dial tcp: lookup {error.host}: no such host"
+    elif isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        return dial_failure(error.host, error.port or 443, error.os_error)
+    elif isinstance(error, aiohttp.ServerDisconnectedError):
+        return "EOF"
+    return str(error)
+
+
+def _refusal(status: int, kind: str, body: bytes) -> str:
+    """Say what an answer that is no success means: a Status speaks for itself, a text where the code allows."""
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        found = None
+    if isinstance(found, dict) and found.get("kind") == "Status" and found.get("message"):
+        return str(found["message"])
+    text = (
+        body[:2048].decode("utf-8", "replace").strip() if kind.startswith("text/") or not kind else "unknown"
+    )
+    if status >= 500 and status not in _STATUS_WORDS:
+        return f"an error on the server ({go_quote(text)}) has prevented the request from succeeding"
+    if status in (403, 406, 415):
+        return text
+    other = f"the server responded with the status code {status} but did not return more information"
+    return _STATUS_WORDS.get(status, other)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import struct
 
-from .dial import dial_failure
+from ..dial import dial_failure
 
 __all__ = ["HealthFailed", "check_health"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .dial import dial_failure
+from ..dial import dial_failure
 
 __all__ = ["Answer", "HttpFailed", "http_get"]
 

@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from hortator.local.streams import NotRunning
 
+from ..dial import dial_failure
 from .container import ContainerProcess, LaunchFailed
-from .dial import dial_failure
 from .environment import Object, expand
 from .grpchealth import HealthFailed, check_health
 from .httpget import HttpFailed, http_get

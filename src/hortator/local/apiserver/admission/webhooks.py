@@ -213,9 +213,7 @@ def _request(hook: _Hook, attempt: Attempt) -> Object:
 
 def _response(answer: Any, uid: str) -> Object:
     if not isinstance(answer, dict) or not isinstance(answer.get("response"), dict):
-        raise CallFailed(
-            "received invalid webhook response: webhook returned response with no response field"
-        )
+        raise CallFailed("received invalid webhook response: webhook response was absent")
     if answer.get("apiVersion") != "admission.k8s.io/v1" or answer.get("kind") != "AdmissionReview":
         raise CallFailed(
             "received invalid webhook response: expected webhook response of admission.k8s.io/v1, "

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hortator.local.node.dial import dial_failure
+from hortator.local.dial import dial_failure
 
 
 @pytest.mark.parametrize(
