@@ -32,8 +32,16 @@ STEPS_PER_OBJECT = 3_000_000
 #: Characters of a message that an expression may make.
 LONGEST_MESSAGE = 5 * 1024
 
-#: Errors after which rules are not run, because their assumptions about types do not hold.
-_BLOCKING = frozenset((ErrorKind.REQUIRED, ErrorKind.TOO_LONG, ErrorKind.TOO_MANY, ErrorKind.TYPE_INVALID))
+#: Errors after which rules are not run, because what they assume of values does not hold.
+_BLOCKING = frozenset(
+    (
+        ErrorKind.NOT_SUPPORTED,
+        ErrorKind.REQUIRED,
+        ErrorKind.TOO_LONG,
+        ErrorKind.TOO_MANY,
+        ErrorKind.TYPE_INVALID,
+    )
+)
 _NOT_CHECKED = (
     "some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation"

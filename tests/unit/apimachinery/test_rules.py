@@ -149,8 +149,10 @@ def test_broken_rules_on_unchanged_values_are_left_out():
     assert messages(compiled, {"a": 5, "b": 1}, {"a": 5}) == ["spec: Invalid value: m"]
 
 
-def test_rules_are_not_run_on_values_of_wrong_types():
-    assert messages(schema({"rule": "self.a < 1"}, **INTS), {"a": "x"})[1:] == [
+@pytest.mark.parametrize("value", ["x", 3], ids=["type", "enum"])
+def test_rules_are_not_run_on_values_that_their_schema_refuses(value):
+    compiled = schema({"rule": "self.a < 1"}, properties={"a": {"type": "integer", "enum": [1, 2]}})
+    assert messages(compiled, {"a": value})[-1:] == [
         "<nil>: Invalid value: null: some validation rules were not checked because the object was invalid; "
         "correct the existing errors to complete validation"
     ]
