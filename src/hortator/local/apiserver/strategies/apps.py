@@ -115,7 +115,7 @@ class DeploymentStrategy(_TemplateStrategy):
         spec = obj.get("spec") or {}
         strategy, here = spec.get("strategy") or {}, SPEC.child("strategy")
         kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
-        errors += check_choice(here.child("type"), kind, ("Recreate", "RollingUpdate"))
+        errors += check_choice(here, kind, ("Recreate", "RollingUpdate"))
         if kind == "Recreate" and rolling is not None:
             words = "may not be specified when strategy `type` is 'Recreate'"
             errors.append(forbidden(here.child("rollingUpdate"), words))
@@ -349,7 +349,7 @@ class DaemonSetStrategy(_TemplateStrategy):
         """Return what is wrong with a DaemonSet."""
         update = (obj.get("spec") or {}).get("updateStrategy") or {}
         here = SPEC.child("updateStrategy")
-        errors = check_choice(here.child("type"), update.get("type"), ("RollingUpdate", "OnDelete"))
+        errors = check_choice(here, update.get("type"), ("RollingUpdate", "OnDelete"))
         rolling = update.get("rollingUpdate") or {}
         for key in ("maxUnavailable", "maxSurge"):
             errors += _amount(here.child("rollingUpdate", key), rolling.get(key))

@@ -194,6 +194,11 @@ def _mounts(container: Object, volumes: Mapping[str, Object], path: Path) -> lis
     devices = container.get("volumeDevices") or ()
     device_names = {each.get("name") for each in devices}
     device_paths = {each.get("devicePath") for each in devices}
+    for index, device in enumerate(devices):
+        if (device.get("name") or "") not in volumes:
+            errors.append(
+                not_found(path.child("volumeDevices").index(index).child("name"), device.get("name"))
+            )
     seen: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
         here = path.child("volumeMounts").index(index)
@@ -285,6 +290,9 @@ def _security(context: Object, path: Path) -> list[FieldError]:
         if number is not None and not 0 <= number <= 2**31 - 1:
             words = "must be between 0 and 2147483647, inclusive"
             errors.append(invalid(path.child(key), number, words))
+    errors += check_choice(
+        path.child("procMount"), context.get("procMount"), ("Default", "Unmasked"), optional=True
+    )
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):
             words = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"

@@ -105,9 +105,6 @@ def check_pod_spec(spec: Object, path: Path) -> list[FieldError]:
     errors += check_choice(path.child("dnsPolicy"), spec.get("dnsPolicy"), DNS_POLICIES)
     errors += validate_labels(spec.get("nodeSelector") or {}, path.child("nodeSelector"))
     errors += _security(spec, path.child("securityContext"))
-    for index, secret in enumerate(spec.get("imagePullSecrets") or ()):
-        if not secret.get("name"):
-            errors.append(required(path.child("imagePullSecrets").index(index).child("name")))
     errors += check_affinity(spec.get("affinity") or {}, path.child("affinity"))
     errors += _dns(spec, path.child("dnsConfig"))
     for index, gate in enumerate(spec.get("readinessGates") or ()):
@@ -131,7 +128,7 @@ def check_pod_spec(spec: Object, path: Path) -> list[FieldError]:
     )
     system = spec.get("os")
     if system is not None:
-        errors += check_choice(path.child("os", "name"), system.get("name"), ("linux", "windows"))
+        errors += check_choice(path.child("os"), system.get("name"), ("linux", "windows"))
     return errors
 
 
@@ -206,6 +203,10 @@ def _dns(spec: Object, path: Path) -> list[FieldError]:
         errors.append(invalid(path.child("nameservers"), list(servers), words))
     for index, server in enumerate(servers):
         errors += check_ip(path.child("nameservers").index(index), server)
+    for index, search in enumerate(config.get("searches") or ()):
+        name = search.removesuffix(".").replace("_", "-")
+        here = path.child("searches").index(index)
+        errors += [invalid(here, search, message) for message in dns1123_subdomain(name) if name]
     for index, option in enumerate(config.get("options") or ()):
         if not option.get("name"):
             errors.append(required(path.child("options").index(index), "must not be empty"))

@@ -22,7 +22,6 @@ from hortator.apimachinery.fielderrors import (
 )
 from hortator.apimachinery.meta import name_of, uid_of
 from hortator.apimachinery.names import (
-    dns1035_label,
     dns1123_label,
     dns1123_subdomain,
     port_number,
@@ -54,7 +53,7 @@ class ServiceStrategy(Strategy):
         AGE,
         wide("Selector"),
     )
-    name_rule = staticmethod(dns1035_label)
+    name_rule = staticmethod(dns1123_label)
 
     def default(self, obj: Object) -> Object:
         """Return the Service with upstream's defaults."""
@@ -131,6 +130,10 @@ class ServiceStrategy(Strategy):
         policies = ("Cluster", "Local")
         for key in ("internalTrafficPolicy", "externalTrafficPolicy"):
             errors += check_choice(SPEC.child(key), spec.get(key), policies, optional=True)
+        outside = kind in ("NodePort", "LoadBalancer") or bool(spec.get("externalIPs"))
+        if spec.get("externalTrafficPolicy") and not outside:
+            words = "may only be set for externally-accessible services"
+            errors.append(invalid(SPEC.child("externalTrafficPolicy"), spec["externalTrafficPolicy"], words))
         return errors
 
     def validate_body_update(self, new: Object, old: Object) -> list[FieldError]:

@@ -108,7 +108,7 @@ def test_the_selector_is_fixed(resource: str) -> None:
             {"strategy": {"type": "Recreate", "rollingUpdate": {}}},
             "spec.strategy.rollingUpdate: Forbidden: may not be",
         ),
-        ({"strategy": {"type": "Other"}}, 'spec.strategy.type: Unsupported value: "Other"'),
+        ({"strategy": {"type": "Other"}}, 'spec.strategy: Unsupported value: "Other"'),
         (
             {"progressDeadlineSeconds": 5, "minReadySeconds": 5},
             "spec.progressDeadlineSeconds: Invalid value: 5: must be",

@@ -84,11 +84,11 @@ def test_one_thing_wrong_is_one_error(spec: dict[str, Any], start: str) -> None:
     assert len(errors) == 1 or "port" in start
 
 
-def test_names_of_services_start_with_a_letter() -> None:
+def test_names_of_services_are_labels() -> None:
     given = service()
-    given["metadata"]["name"] = "1a"
+    given["metadata"]["name"] = "a.b"
     (error,) = refused(SERVICES, given)
-    assert 'metadata.name: Invalid value: "1a": a DNS-1035 label must consist of' in error
+    assert 'metadata.name: Invalid value: "a.b": a lowercase RFC 1123 label must consist of' in error
 
 
 def test_an_address_that_is_left_out_stays() -> None:
