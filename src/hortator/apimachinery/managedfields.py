@@ -116,6 +116,7 @@ def cap_updaters(managers: Managers) -> Managers:
         return managers
     result = dict(managers)
     first: dict[str, Manager] = {}
+    merged: dict[Manager, list[Owned]] = {}
     for manager in sorted(updaters, key=lambda each: (managers[each].time, each.name)):
         if surplus <= 0:
             break
@@ -125,10 +126,15 @@ def cap_updaters(managers: Managers) -> Managers:
             first[version] = manager
             continue
         bucket = Manager(_ANCIENT, "Update", version)
-        if bucket not in result:
-            result[bucket] = result.pop(first[version])
+        if bucket not in merged:
+            if bucket not in result:
+                result[bucket] = result.pop(first[version])
+            merged[bucket] = [result[bucket]]
         if manager != bucket:
             del result[manager]
             surplus -= 1
-        result[bucket] = Owned(owned.fields | result[bucket].fields, version, owned.time)
+        merged[bucket].append(owned)
+    for bucket, parts in merged.items():
+        fields = frozenset().union(*(owned.fields for owned in parts))
+        result[bucket] = Owned(fields, bucket.api_version, parts[-1].time)
     return result

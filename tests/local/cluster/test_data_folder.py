@@ -8,15 +8,13 @@ import select
 import shutil
 import signal
 import sqlite3
-import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.hort import Hort
-from support.needs import missing, program
+from support.small_disk import small_disk
 from support.users import as_user, folder_of, others_python
 
 Maker = Callable[..., Hort]
@@ -139,47 +137,19 @@ def test_folders_that_may_not_be_written() -> None:
         home.chmod(0o700)
 
 
-@contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[tuple[str, ...]]:
-    """Mount a small file system on ``folder`` in a mount namespace; yield what runs a command there."""
-    if os.getuid() != 0:
-        missing("root is needed to mount a small file system")
-    folder.mkdir()
-    script = f'mount -t tmpfs -o size={size},mode=700 tmpfs "$1" && echo mounted && exec sleep infinity'
-    holder = subprocess.Popen(
-        [program("unshare"), "-m", "sh", "-c", script, "sh", str(folder)], stdout=subprocess.PIPE
-    )
-    assert holder.stdout is not None
-    try:
-        assert holder.stdout.readline() == b"mounted\n"
-        yield (str(program("nsenter")), "-t", str(holder.pid), "-m")
-    finally:
-        holder.kill()
-        holder.communicate()
-
-
 def test_a_full_disk_while_the_cluster_runs(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "data", "8m") as inside:
-        hort = Hort(tmp_path, prefix=inside)
-
-        def fill() -> None:
-            subprocess.run(
-                [*inside, "dd", "if=/dev/zero", f"of={tmp_path}/data/fill", "bs=4k"], capture_output=True
-            )
-
-        def free() -> None:
-            subprocess.run([*inside, "rm", f"{tmp_path}/data/fill"], check=True)
-
+    with small_disk(tmp_path / "data", "8m") as disk:
+        hort = Hort(tmp_path, prefix=disk.inside)
         hort("up", "-d")
         try:
             hort("run", "--name", "before", "--", "true")
             pid = hort.json("status")["pid"]
-            fill()
+            disk.fill()
             said = hort("submit", "--name", "while", "--", "true", code=1).stderr.decode()
             assert "cannot be written" in said and "Make room" in said and "Traceback" not in said, said
             assert [job["name"] for job in hort.json("jobs")] == ["before-1"]  # reads go on
             assert hort.json("status")["pid"] == pid
-            free()
+            disk.free()
             hort("run", "--name", "after", "--", "true")
             assert {job["name"] for job in hort.json("jobs")} == {"before-1", "after-1"}
         finally:
@@ -187,24 +157,20 @@ def test_a_full_disk_while_the_cluster_runs(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_before_the_start(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "data", "64k") as inside:
-        hort = Hort(tmp_path, prefix=inside)
-        subprocess.run(
-            [*inside, "dd", "if=/dev/zero", f"of={tmp_path}/data/fill", "bs=1k"], capture_output=True
-        )
+    with small_disk(tmp_path / "data", "64k") as disk:
+        hort = Hort(tmp_path, prefix=disk.inside)
+        disk.fill()
         said = hort("up", "-d", code=1).stderr.decode()
         assert "No space left on device" in said and str(tmp_path / "data") in said, said
         assert "Traceback" not in said
 
 
 def test_a_full_disk_does_not_keep_the_cluster_from_ending(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "data", "8m") as inside:
-        hort = Hort(tmp_path, prefix=inside)
+    with small_disk(tmp_path / "data", "8m") as disk:
+        hort = Hort(tmp_path, prefix=disk.inside)
         hort("up", "-d")
         pid = hort.json("status")["pid"]
-        subprocess.run(
-            [*inside, "dd", "if=/dev/zero", f"of={tmp_path}/data/fill", "bs=4k"], capture_output=True
-        )
+        disk.fill()
         descriptor = os.pidfd_open(pid)
         os.kill(pid, signal.SIGTERM)
         assert select.select([descriptor], [], [], 60)[0], "it has not ended"
