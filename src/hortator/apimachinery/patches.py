@@ -227,11 +227,12 @@ def json_patch(doc: Any, operations: Any) -> Any:
                 value = document.remove(origin, source) if origin else document.root
             else:
                 value = document.get(origin, source)
-                copied += len(json.dumps(value))
+                text_of_value = json.dumps(value)
+                copied += len(text_of_value)
                 if copied > MAXIMUM_COPIED:
                     raise PatchError.too_large(f"copied values exceed {MAXIMUM_COPIED} bytes")
-                # From here on the value is in two places; whoever changes it next copies it again.
-                document.own.clear()
+                # A value of its own: in two places, the next change to either would have to copy it again.
+                value = json.loads(text_of_value)
             document.add(path, value, text)
     if too_deep(document.root):
         raise PatchError.nested()

@@ -145,7 +145,9 @@ def _load_json(body: bytes) -> Any:
         return msgspec.json.decode(body)
     except msgspec.DecodeError as error:
         raise StatusError.bad_request(f"the body of the request is not valid JSON: {error}") from error
-    except (RecursionError, UnicodeDecodeError) as error:
+    except RecursionError as error:
+        raise StatusError.bad_request("the body of the request cannot be read: exceeded max depth") from error
+    except UnicodeDecodeError as error:
         raise StatusError.bad_request(f"the body of the request cannot be read: {error}") from error
 
 

@@ -25,10 +25,18 @@ from hortator.local.apiserver.bodies import MAX_BODY
 __all__ = ["AddressInUse", "HttpServer", "RawStream"]
 
 log = logging.getLogger(__name__)
+# Where aiohttp tells of requests that are no HTTP: the client is answered 400, and the log is not the client's to fill.
+_requests_log = logging.getLogger(f"{__name__}.requests")
+_requests_log.setLevel(logging.CRITICAL)
 
 #: A reader that takes nothing for so long is given up.
 _WRITE_SECONDS = 60.0
+#: A body that has not arrived after so long is given up (upstream's request timeout).
+_BODY_SECONDS = 60.0
 _RAW_LIMIT = 256 * 1024
+#: Bytes of a request line, which large selectors need; upstream allows as much for all headers together.
+_MAX_LINE = 1024 * 1024
+_MAX_FIELD = 64 * 1024
 
 
 class AddressInUse(Exception):
@@ -148,7 +156,14 @@ class HttpServer:
         self._tls = tls
         self._servers: list[asyncio.Server] = []
         self._web = web.Server(
-            self._answer, handler_cancellation=True, access_log=None, keepalive_timeout=75.0
+            self._answer,
+            handler_cancellation=True,
+            access_log=None,
+            # Also how long a new connection may take to send the headers of its first request.
+            keepalive_timeout=75.0,
+            max_line_size=_MAX_LINE,
+            max_field_size=_MAX_FIELD,
+            logger=_requests_log,
         )
         #: The port that is listened on, once started.
         self.port = 0
@@ -193,7 +208,12 @@ class HttpServer:
             hijacked.append(stream)
             return stream
 
-        body = await _body(received)
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                body = await _body(received)
+        except TimeoutError:
+            received.protocol.close()
+            return web.Response(status=408, text="the request's body did not arrive in time")
         request = Request(
             received.method,
             unquote(raw_path) if "%" in raw_path else raw_path,
@@ -213,7 +233,10 @@ class HttpServer:
             return await _converse(received, response.subprotocol, response.converse)
         if response.stream is not None:
             return await _stream(received, response, response.stream)
-        return web.Response(status=response.status, headers=cast(Any, response.headers), body=response.body)
+        answer = web.Response(status=response.status, headers=cast(Any, response.headers), body=response.body)
+        if len(body) > MAX_BODY:
+            answer.force_close()  # says so to the client, who would use the connection again
+        return answer
 
 
 async def _body(received: web.BaseRequest) -> bytes:

@@ -165,6 +165,8 @@ def _number(call: Call, name: str) -> int | None:
         return None
     if not text.isascii() or not text.isdigit():
         raise StatusError.bad_request(f"invalid {name}: {go_quote(text)} must be a non-negative whole number")
+    if len(text) > 18:  # beyond what 64 bits hold, give or take
+        raise StatusError.bad_request(f"invalid {name}: {go_quote(text[:100])}: value out of range")
     return int(text)
 
 

@@ -28,6 +28,8 @@ __all__ = [
 
 Object = dict[str, Any]
 
+_MAXIMUM_PROBLEMS = 100
+
 _NAME_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 _MAX_GENERATED = 63
 
@@ -110,21 +112,26 @@ def _json_type(value: Any) -> str:
 def strict_error(served: Served, unknown: Sequence[str], duplicates: Sequence[str]) -> StatusError:
     """Return the 400 for ``fieldValidation=Strict``."""
     kind = served.kind
-    problems = [f"unknown field {go_quote(path)}" for path in unknown]
-    problems += [f"duplicate field {go_quote(name)}" for name in duplicates]
     prefix = (
         ""
         if served.custom
         else f"{kind.kind} in version {go_quote(kind.version)} cannot be handled as a {kind.kind}: "
     )
-    return StatusError.bad_request(f"{prefix}strict decoding error: {', '.join(problems)}")
+    return StatusError.bad_request(
+        f"{prefix}strict decoding error: {', '.join(_problems(unknown, duplicates))}"
+    )
 
 
 def warn_of_unknown(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
     """Return the warnings for ``fieldValidation=Warn``."""
-    return [f"unknown field {go_quote(path)}" for path in unknown] + [
-        f"duplicate field {go_quote(name)}" for name in duplicates
-    ]
+    return _problems(unknown, duplicates)
+
+
+def _problems(unknown: Sequence[str], duplicates: Sequence[str]) -> list[str]:
+    """Return each problem once, and no more of them than upstream's decoder."""
+    problems = [f"unknown field {go_quote(path)}" for path in unknown]
+    problems += [f"duplicate field {go_quote(name)}" for name in duplicates]
+    return list(dict.fromkeys(problems))[:_MAXIMUM_PROBLEMS]
 
 
 def begin_create(obj: Object, *, now: datetime, counts_generation: bool) -> Object:

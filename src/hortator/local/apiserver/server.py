@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,9 @@ log = logging.getLogger(__name__)
 
 #: The Kubernetes version whose API this is.
 KUBERNETES = "1.36.3"
+#: Characters of all warnings of an answer, and of each where that is exceeded.
+_ALL_WARNINGS = 4096
+_LONG_WARNING = 256
 
 
 class ApiServer:
@@ -185,7 +188,7 @@ class ApiServer:
         if call is not None and call.warnings:
             response.headers = {
                 **response.headers,
-                "warning": ", ".join(_warning(text) for text in call.warnings),
+                "warning": ", ".join(_warnings(call.warnings)),
             }
         return response
 
@@ -236,6 +239,20 @@ def status_response(status: ApiStatus) -> Response:
     if status.retry_after:
         headers["retry-after"] = str(status.retry_after)
     return Response(status.code, headers, encode(status.to_dict()))
+
+
+def _warnings(texts: Sequence[str]) -> list[str]:
+    """Return warnings as header values: each once and, where they are too long together, cut off as upstream does."""
+    once = list(dict.fromkeys(texts))
+    if sum(map(len, once)) <= _ALL_WARNINGS:
+        return [_warning(text) for text in once]
+    shown, written = [], 0
+    for text in once:
+        if written >= _ALL_WARNINGS:
+            break
+        shown.append(_warning(text[:_LONG_WARNING]))
+        written += min(len(text), _LONG_WARNING)
+    return shown
 
 
 def _warning(text: str) -> str:
