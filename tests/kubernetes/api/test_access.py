@@ -207,15 +207,15 @@ def test_acting_as_somebody_is_a_right(server: Server, user: str, namespace: str
 
 @pytest.mark.differs(
     "a request without credentials is refused with 401, not 403",
-    why="nobody is anonymous on a person's own machine; only the paths of health are open",
+    why="nobody is anonymous on a person's own machine, and no path is open, not even those of health",
 )
 def test_without_credentials_somebody_is_anonymous(server: Server) -> None:
+    assert server.get("/healthz", token="").status == 200
     assert server.get("/api/v1/namespaces", token="").refusal[:2] == (403, "Forbidden")
 
 
 def test_credentials_that_nobody_gave_are_refused(server: Server) -> None:
     assert server.get("/api/v1/namespaces", token="nonsense").refusal[:2] == (401, "Unauthorized")
-    assert server.get("/healthz", token="").status == 200
 
 
 def test_an_account_has_tokens_of_its_own(server: Server, namespace: str, grant: Grant) -> None:
