@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from hortator.kube.http import Request
+from hortator.local.apiserver.tokens import AUDIENCE, Tokens
 from support.api import OWNER, PODS, Api, pod
 
 ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
@@ -22,7 +23,9 @@ async def whoami(api: Api, token: str) -> dict[str, Any] | None:
     return answer.body["status"]["userInfo"] if answer.status == 201 else None
 
 
-@pytest.mark.parametrize("token", ["", "wrong", OWNER + "x", "a.b.c", "..", "é"])
+@pytest.mark.parametrize(
+    "token", ["", "wrong", OWNER + "x", "a.b.c", "..", "é", "a" * 100_000, "=.=.=", "\udcff.a.b", "e30.e30."]
+)
 async def test_without_credentials_nothing_is_answered(api: Api, token: str) -> None:
     answer = await api("GET", "/api", token=token)
     assert (answer.status, answer.reason, answer.message) == (401, "Unauthorized", "Unauthorized")
@@ -87,6 +90,28 @@ async def test_a_token_ends_with_its_pod(api: Api) -> None:
     assert await whoami(api, token)
     api.clock.advance(30 + 61)
     assert await whoami(api, token) is None
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Secret"])
+async def test_a_token_ends_with_what_it_is_bound_to(api: Api, kind: str) -> None:
+    path = PODS if kind == "Pod" else "/api/v1/namespaces/default/secrets"
+    bound = pod("b") if kind == "Pod" else {"metadata": {"name": "b"}}
+    await api.post(path, bound)
+    reference = {"kind": kind, "apiVersion": "v1", "name": "b"}
+    token = await api.account("default", boundObjectRef=reference)
+    assert await whoami(api, token)
+    await api("DELETE", f"{path}/b")
+    assert await whoami(api, token) is None
+    await api.post(path, bound)  # another of that name
+    assert await whoami(api, token) is None
+
+
+async def test_a_token_of_another_cluster_is_refused(api: Api) -> None:
+    uid = (await api.get(f"{ACCOUNTS}/default"))["metadata"]["uid"]
+    for key, known in ((b"k" * 32, True), (b"o" * 32, False)):
+        issuer = Tokens(key, api.server.storage, api.clock)
+        token = issuer.issue("default", "default", uid, audiences=[AUDIENCE], seconds=3600)
+        assert (await whoami(api, token) is not None) is known
 
 
 async def test_a_forged_token_is_refused(api: Api) -> None:
