@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hortator.local.apiserver import conversion
 from hortator.local.apiserver.scheme import Kind, Scheme
@@ -17,7 +17,7 @@ from hortator.local.apiserver.strategies.base import Strategy
 if TYPE_CHECKING:
     from hortator.apimachinery.schema import Schema
 
-__all__ = ["Catalog", "Served"]
+__all__ = ["Catalog", "Converter", "Served"]
 
 # Built-in kinds with a spec whose generation upstream does not count.
 _NO_GENERATION = frozenset(
@@ -27,6 +27,13 @@ _NO_GENERATION = frozenset(
 )  # fmt: skip
 # Kinds that are asked, not kept.
 _REVIEWS = frozenset(("authentication.k8s.io", "authorization.k8s.io"))
+
+
+class Converter(Protocol):
+    """Turns objects into another version by asking somebody."""
+
+    async def convert(self, objects: Sequence[dict[str, Any]], api_version: str) -> list[dict[str, Any]]:
+        """Return each object in a version. Raises 500 when that fails."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,6 +54,8 @@ class Served:
     counts_generation: bool = True
     #: Turns an object of this resource, in any of its versions, into the version asked for.
     convert: Callable[[dict[str, Any], str], dict[str, Any]] = conversion.convert
+    #: Who has to be asked instead (custom kinds whose versions a webhook converts); see :mod:`.versions`.
+    converter: Converter | None = None
     #: Paths of the scale subresource (custom kinds): spec, status, selector.
     scale_paths: tuple[str, str, str] | None = None
     #: Whether clients may use this version; one that is only stored in may not be.

@@ -6,6 +6,7 @@ can be served. What a definition leads to is :mod:`.crds`'.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from hortator.local.apiserver.crds import CLEANUP_FINALIZER
 from hortator.local.apiserver.jsonpath import InvalidPath, compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.strategies.base import NAME, Column, Strategy
+from hortator.local.apiserver.strategies.webhook import check_client, check_review_versions
 
 __all__ = ["CrdStrategy"]
 
@@ -165,27 +167,7 @@ def _validate_spec(spec: Mapping[str, Any], name: str) -> list[FieldError]:
     if given.get("plural") and group and name != f"{given['plural']}.{group}":
         errors.append(fielderrors.invalid("metadata.name", name, 'must be spec.names.plural+"."+spec.group'))
     errors += _validate_versions(spec.get("versions") or [], path.child("versions"))
-    conversion = spec.get("conversion") or {}
-    strategy = conversion.get("strategy")
-    at = path.child("conversion")
-    if strategy not in ("None", "Webhook"):
-        errors.append(fielderrors.not_supported(at.child("strategy"), strategy or "", ("None", "Webhook")))
-    if strategy == "None" and conversion.get("webhook"):
-        errors.append(
-            fielderrors.forbidden(
-                at.child("webhook"), 'should not be set when strategy is not set to "Webhook"'
-            )
-        )
-    if strategy == "Webhook" and not (conversion.get("webhook") or {}).get("clientConfig"):
-        errors.append(
-            fielderrors.required(
-                at.child("webhook").child("clientConfig"), "required when strategy is Webhook"
-            )
-        )
-    served = [version for version in spec.get("versions") or [] if version.get("served")]
-    if strategy == "Webhook" and len(served) > 1:
-        detail = "conversion webhooks are not supported by this API server; serve one version, or use None"
-        errors.append(fielderrors.forbidden(at.child("strategy"), detail))
+    errors += _validate_conversion(spec.get("conversion") or {}, path.child("conversion"))
     if spec.get("preserveUnknownFields"):
         errors.append(
             fielderrors.invalid(
@@ -195,6 +177,43 @@ def _validate_spec(spec: Mapping[str, Any], name: str) -> list[FieldError]:
             )
         )
     return errors
+
+
+def _validate_conversion(conversion: Mapping[str, Any], path: Path) -> list[FieldError]:
+    """Return what is wrong with a conversion; the paths are those of upstream's internal form."""
+    strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook") or {}
+    client, reviews = webhook.get("clientConfig"), webhook.get("conversionReviewVersions") or ()
+    at, at_reviews = path.child("webhookClientConfig"), path.child("conversionReviewVersions")
+    if strategy == "Webhook":
+        if client is None:
+            return [
+                fielderrors.required(at, "required when strategy is set to Webhook"),
+                *check_review_versions(reviews, at_reviews),
+            ]
+        return [
+            *check_client(client, at),
+            *_check_authority(client.get("caBundle") or "", at.child("caBundle")),
+            *check_review_versions(reviews, at_reviews),
+        ]
+    words = "should not be set when strategy is not set to Webhook"
+    errors = [
+        fielderrors.forbidden(here, words) for here, value in ((at, client), (at_reviews, reviews)) if value
+    ]
+    if strategy != "None":
+        errors.append(fielderrors.not_supported(path.child("strategy"), strategy, ("None", "Webhook")))
+    return errors
+
+
+def _check_authority(bundle: str, path: Path) -> list[FieldError]:
+    import ssl
+
+    try:
+        if bundle:
+            ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
+    except (ValueError, ssl.SSLError):
+        words = "unable to load root certificates: unable to parse bytes as PEM block"
+        return [fielderrors.invalid(path, bundle, words)]
+    return []
 
 
 def _validate_versions(versions: list[Any], path: Path) -> list[FieldError]:

@@ -16,12 +16,14 @@ from hortator.apimachinery.fielderrors import FieldError
 from hortator.apimachinery.meta import name_of
 from hortator.apimachinery.schema import Schema, compile_schema
 from hortator.local.apiserver.catalog import Catalog, Served
+from hortator.local.apiserver.crd_conversion import WebhookConversion
 from hortator.local.apiserver.jsonpath import compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.scheme.kinds import Subresource
 from hortator.local.apiserver.storage import DELETED, Event, Storage
 from hortator.local.apiserver.strategies.ages import age
 from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Strategy
+from hortator.local.apiserver.webhook_client import WebhookClient
 
 __all__ = ["CLEANUP_FINALIZER", "CRDS", "CustomStrategy", "Definitions", "is_established", "served_by"]
 
@@ -134,12 +136,18 @@ def is_established(crd: Mapping[str, Any]) -> bool:
     return any(entry.get("type") == "Established" and entry.get("status") == "True" for entry in conditions)
 
 
-def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Served, ...]:
+def served_by(
+    crd: Object, resolve: Callable[[str], dict[str, Any]], client: WebhookClient
+) -> tuple[Served, ...]:
     """Return every version of a definition that has been accepted; ``resolve`` gives built-in definitions."""
     spec = crd["spec"]
     group, names = spec["group"], spec["names"]
     namespaced = spec["scope"] == "Namespaced"
     stored = next(f"{group}/{version['name']}" for version in spec["versions"] if version.get("storage"))
+    schemas: dict[str, Schema] = {}
+    conversion = spec.get("conversion") or {}
+    by_webhook = conversion.get("strategy") == "Webhook"
+    converter = WebhookConversion(conversion, schemas.__getitem__, client) if by_webhook else None
     result = []
     for version in spec["versions"]:
         is_stored = bool(version.get("storage"))
@@ -161,7 +169,7 @@ def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Se
         raw = (version.get("schema") or {}).get("openAPIV3Schema") or {
             "x-kubernetes-preserve-unknown-fields": True
         }
-        schema = compile_schema(raw)
+        schema = schemas[kind.api_version] = compile_schema(raw)
         scale = subresources.get("scale")
         result.append(
             Served(
@@ -172,6 +180,7 @@ def served_by(crd: Object, resolve: Callable[[str], dict[str, Any]]) -> tuple[Se
                 _always(schema),
                 _described(raw, resolve),
                 custom=True,
+                converter=converter,
                 scale_paths=None
                 if scale is None
                 else (
@@ -224,8 +233,9 @@ def _shown(crd: Object) -> tuple[Any, bool, bool]:
 class Definitions:
     """Keeps the catalog what the stored definitions say. A reader of their collection."""
 
-    def __init__(self, catalog: Catalog, storage: Storage) -> None:
+    def __init__(self, catalog: Catalog, storage: Storage, client: WebhookClient) -> None:
         self._catalog = catalog
+        self._client = client
         self._storage = storage
         self._collection = storage.collection(CRDS)
 
@@ -248,7 +258,9 @@ class Definitions:
         self._serve(event.item.name, new)
 
     def _serve(self, name: str, crd: Object) -> None:
-        versions = served_by(crd, self._catalog.scheme.definition) if is_established(crd) else ()
+        versions = (
+            served_by(crd, self._catalog.scheme.definition, self._client) if is_established(crd) else ()
+        )
         self._catalog.set_custom(name, versions)
         for served in versions:
             if served.stored_as == served.kind.api_version:

@@ -13,6 +13,7 @@ import binascii
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -28,6 +29,7 @@ from hortator.local.apiserver.list_options import check_options
 from hortator.local.apiserver.requests import boolean
 from hortator.local.apiserver.storage import Collection, Item, Storage, TooOld
 from hortator.local.apiserver.tables import make_table
+from hortator.local.apiserver.versions import shown
 from hortator.local.apiserver.watch import Selection, Watcher
 
 __all__ = ["Form", "list_objects", "selection", "watch_objects"]
@@ -235,13 +237,14 @@ async def list_objects(call: Call, storage: Storage) -> Response:
     if start is not None:
         items = [item for item in items if (item.namespace, item.name) > start]
     if chosen.labels is not None or chosen.fields is not None:
-        items = [item for item in items if chosen.matches(item)]
+        items = [item for item in await shown(call.served, items) if chosen.matches(item)]
     metadata: dict[str, Any] = {"resourceVersion": str(revision)}
     if limit and len(items) > limit:
         metadata["continue"] = _token(revision, items[limit - 1])
         if chosen.labels is None and chosen.fields is None:
             metadata["remainingItemCount"] = len(items) - limit
         items = items[:limit]
+    items = list(await shown(call.served, items))
     if form.plain or len(items) < _THREAD_OBJECTS:
         body = form.many(items, metadata)
     else:
@@ -268,7 +271,9 @@ def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] =
     if wanted is not None and wanted > storage.revision:
         raise _too_large(wanted, storage.revision)
     if streaming or (not wanted and initial == ""):
-        items = [item for item in collection.ordered(call.namespace) if chosen.matches(item)]
+        items = collection.ordered(call.namespace)
+        if call.served.converter is None:
+            items = [item for item in items if chosen.matches(item)]
     elif wanted:
         try:
             since = collection.events_since(wanted)
@@ -284,6 +289,7 @@ def watch_objects(call: Call, storage: Storage, *, jitter: Callable[[], float] =
         bookmark=form.bookmark if bookmarks else None,
         revision=lambda: storage.revision,
         timeout=timeout,
+        translate=None if call.served.converter is None else partial(shown, call.served),
     )
     watcher.begin(items, since, end_marker=streaming)
     return Response(200, JSON_HEADERS, stream=watcher)

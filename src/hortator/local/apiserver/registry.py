@@ -24,6 +24,7 @@ from hortator.local.apiserver.context import Call
 from hortator.local.apiserver.deletion import DeleteOptions
 from hortator.local.apiserver.scheme import DecodeError
 from hortator.local.apiserver.storage import Item, Key, Stale, Storage
+from hortator.local.apiserver.versions import in_version
 
 __all__ = ["Registry", "Result"]
 
@@ -197,7 +198,7 @@ class Registry:
                     if error.reason == "AlreadyExists":
                         continue
                     raise
-            old = served.convert(item.decode(), served.kind.api_version)
+            old = await in_version(served, item.decode(), served.kind.api_version)
             new = produce(old)
             given = new["metadata"].get("resourceVersion")
             if given and given != old["metadata"]["resourceVersion"]:
@@ -272,7 +273,7 @@ class Registry:
             item = self.storage.get(*key)
             if item is None:
                 raise call.not_found(key.name)
-            old = served.convert(item.decode(), served.kind.api_version)
+            old = await in_version(served, item.decode(), served.kind.api_version)
             new = produce(old)
             try:
                 if new == old:
@@ -293,7 +294,7 @@ class Registry:
             item = self.storage.get(*key)
             if item is None:
                 raise call.not_found(name)
-            old = served.convert(item.decode(), served.kind.api_version)
+            old = await in_version(served, item.decode(), served.kind.api_version)
             options.check_preconditions(served, old)
             attempt = Attempt(
                 DELETE,
@@ -343,7 +344,7 @@ class Registry:
         dry_run: bool | None = None,
     ) -> Item:
         served = call.served
-        stored = obj if served.kind.api_version == served.stored_as else served.convert(obj, served.stored_as)
+        stored = await in_version(served, obj, served.stored_as)
         home = self.catalog.stored(served.storage) or served
         fields = home.strategy.fields(stored)
         if call.dry_run if dry_run is None else dry_run:

@@ -99,12 +99,12 @@ class ApiServer:
         except JournalError:
             self.storage.close()
             raise
-        self._definitions = Definitions(self.catalog, self.storage)
+        self._webhook_client = WebhookClient()
+        self._definitions = Definitions(self.catalog, self.storage, self._webhook_client)
         self._definitions.begin()
         self.tokens = Tokens(self._signing_key, self.storage, self._now)
         self.authorizer = Authorizer(self.storage)
         self._authenticator = Authenticator(self._owner_token, self.tokens)
-        self._webhook_client = WebhookClient()
         self.quotas = Quotas(self.storage, self._now)
         self.registry = Registry(self.storage, self.catalog, self._admission(), self.authorizer)
         self._documents = Documents(self.catalog, kubernetes=KUBERNETES)

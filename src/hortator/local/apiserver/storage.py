@@ -71,7 +71,7 @@ class TooOld(Exception):
 class Item:
     """One version of one object. Never changed after it was made; the bytes are shared by all who read it."""
 
-    __slots__ = ("api_version", "data", "fields", "labels", "name", "namespace", "revision", "uid")
+    __slots__ = ("api_version", "data", "fields", "labels", "name", "namespace", "revision", "uid", "views")
 
     def __init__(
         self,
@@ -93,6 +93,8 @@ class Item:
         self.labels = labels
         self.fields = fields
         self.data = data
+        #: The same in other versions, kept by who made them.
+        self.views: dict[object, Item] = {}
 
     def decode(self) -> dict[str, Any]:
         """Return the object as a fresh dict that the caller may change."""

@@ -3,17 +3,19 @@
 Events are offered in the step that makes them visible and wait in a bounded queue; a watcher that lets it overflow is
 cut off (its stream ends, and the client lists again), so that it never holds others up or grows memory. Encodings are
 made once for each event and shared. Selection follows upstream: an object that starts or stops matching the
-selectors is ADDED or DELETED.
+selectors is ADDED or DELETED. Where objects have to be asked for in the watched version, that happens as they are read.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from hortator.apimachinery.selectors import FieldSelector, LabelSelector
+from hortator.apimachinery.status import StatusError
+from hortator.local.apiserver.bodies import encode
 from hortator.local.apiserver.storage import ADDED, DELETED, MODIFIED, Collection, Event, Item
 
 __all__ = ["Renderer", "Selection", "Watcher"]
@@ -26,6 +28,8 @@ _CHUNK_OBJECTS = 100
 
 #: Turns (type, item, revision to show) into one line of the stream. Must depend on nothing else.
 Renderer = Callable[[str, Item, int], bytes]
+#: Returns items in the version that is watched. Raises StatusError, which ends the stream.
+Translator = Callable[[Sequence[Item]], Awaitable[Sequence[Item]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Watcher:
         bookmark: Callable[[int, bool], bytes] | None,
         revision: Callable[[], int],
         timeout: float,
+        translate: Translator | None = None,
     ) -> None:
         self._collection = collection
         self._selection = selection
@@ -69,6 +74,8 @@ class Watcher:
         self._bookmark = bookmark
         self._revision = revision
         self._timeout = timeout
+        self._translate = translate
+        self._untranslated: deque[Event] = deque()
         self._initial: deque[Item] = deque()
         self._queue: deque[bytes] = deque()
         self._queued = 0
@@ -86,7 +93,7 @@ class Watcher:
         for event in since:
             self.offer(event)
         # What happened before is not the watcher's slowness.
-        self._limit_events = _QUEUE_EVENTS + len(self._queue)
+        self._limit_events = _QUEUE_EVENTS + len(self._queue) + len(self._untranslated)
         self._limit_bytes = _QUEUE_BYTES + self._queued
         self._collection.readers.add(self)
 
@@ -97,6 +104,15 @@ class Watcher:
         """Queue an event if it concerns this watcher."""
         if self._stopped:
             return
+        if self._translate is None:
+            self._tell(event)
+            return
+        self._untranslated.append(event)
+        if len(self._untranslated) > self._limit_events:
+            self._cut_off()
+        self._wake.set()
+
+    def _tell(self, event: Event) -> None:
         selection = self._selection
         item, previous = event.item, event.previous
         now = event.kind != DELETED and selection.matches(item)
@@ -124,10 +140,19 @@ class Watcher:
                 BOOKMARK_SECONDS, max(self._timeout - 2, self._timeout / 2)
             )
         while True:
-            if self._initial:
-                return self._take_initial()
-            if self._queue:
-                return self._take()
+            try:
+                if self._initial:
+                    if chunk := await self._take_initial():
+                        return chunk
+                    continue
+                if self._queue:
+                    return self._take()
+                if self._untranslated:
+                    await self._tell_translated()
+                    continue
+            except StatusError as error:
+                self._cut_off()
+                return encode({"type": "ERROR", "object": error.to_dict()}) + b"\n"
             now = loop.time()
             if self._stopped or now >= self._end:
                 await self.aclose()
@@ -147,10 +172,25 @@ class Watcher:
 
     async def aclose(self) -> None:
         """Leave the collection; the reader has gone. Repeated calls do nothing."""
+        self._cut_off()
+
+    def _cut_off(self) -> None:
         self._stopped = True
         self._initial.clear()
+        self._untranslated.clear()
         self._queue.clear()
+        self._queued = 0
         self._collection.readers.discard(self)
+
+    async def _tell_translated(self) -> None:
+        """Queue what the oldest waiting events say in the watched version."""
+        assert self._translate is not None
+        event = self._untranslated[0]
+        pair = [event.item] if event.previous is None else [event.item, event.previous]
+        item, *previous = await self._translate(pair)
+        if self._untranslated:  # else the watch has ended meanwhile
+            self._untranslated.popleft()
+            self._tell(replace(event, item=item, previous=previous[0] if previous else None, rendered={}))
 
     def _emit(self, event: Event, kind: str, item: Item) -> None:
         key = (self._render_key, kind, item is event.item)
@@ -163,16 +203,17 @@ class Watcher:
         self._queue.append(line)
         self._queued += len(line)
         if len(self._queue) > self._limit_events or self._queued > self._limit_bytes:
-            self._initial.clear()
-            self._queue.clear()
-            self._queued = 0
-            self._stopped = True
-            self._collection.readers.discard(self)
+            self._cut_off()
         self._wake.set()
 
-    def _take_initial(self) -> bytes:
+    async def _take_initial(self) -> bytes:
         chunk: list[bytes] = []
         size = 0
+        if self._translate is not None:
+            count = min(len(self._initial), _CHUNK_OBJECTS)
+            items = await self._translate([self._initial.popleft() for _ in range(count)])
+            chosen = [item for item in items if self._selection.matches(item)]
+            return b"".join(self._render(ADDED, item, item.revision) for item in chosen)
         while self._initial and size < _CHUNK_BYTES and len(chunk) < _CHUNK_OBJECTS:
             item = self._initial.popleft()
             line = self._render(ADDED, item, item.revision)

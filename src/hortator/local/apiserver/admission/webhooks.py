@@ -26,6 +26,7 @@ from hortator.local.apiserver.admission.webhook_rules import (
 from hortator.local.apiserver.catalog import Catalog, Served
 from hortator.local.apiserver.objects import read
 from hortator.local.apiserver.storage import Event, Storage
+from hortator.local.apiserver.versions import in_version
 from hortator.local.apiserver.webhook_client import CallFailed, WebhookClient
 
 __all__ = ["MutatingWebhooks", "ValidatingWebhooks"]
@@ -92,7 +93,7 @@ class _Webhooks(Plugin):
     async def _ask(self, hook: _Hook, attempt: Attempt) -> Object | None:
         """Return the webhook's answer, or None when it is not to be asked or its failure is to be ignored."""
         webhook = hook.webhook
-        request = _request(hook, attempt)
+        request = await _request(hook, attempt)
         try:
             if not conditions_hold(webhook, request):
                 return None
@@ -162,7 +163,7 @@ class MutatingWebhooks(_Webhooks):
         if response is None or not response.get("patch") or attempt.obj is None:
             return
         served = attempt.served
-        shown = served.convert(attempt.obj, hook.served.kind.api_version)
+        shown = await in_version(served, attempt.obj, hook.served.kind.api_version)
         try:
             changed = patches.json_patch(shown, response["patch"])
         except patches.PatchError as error:
@@ -171,16 +172,19 @@ class MutatingWebhooks(_Webhooks):
             ) from error
         if not isinstance(changed, dict) or not isinstance(changed.get("metadata"), dict):
             raise StatusError.internal(f"webhook {go_quote(hook.name)} left no object")
-        obj, _ = read(served, served.convert(changed, served.kind.api_version), self._catalog.scheme)
+        back = await in_version(served, changed, served.kind.api_version)
+        obj, _ = read(served, back, self._catalog.scheme)
         attempt.obj = obj
 
 
-def _request(hook: _Hook, attempt: Attempt) -> Object:
+async def _request(hook: _Hook, attempt: Attempt) -> Object:
     """Return the AdmissionRequest for a webhook."""
     seen, asked = hook.served.kind, attempt.served.kind
 
-    def convert(obj: Object | None) -> Object | None:
-        return None if obj is None or attempt.subresource_kind else hook.served.convert(obj, seen.api_version)
+    async def convert(obj: Object | None) -> Object | None:
+        if obj is None or attempt.subresource_kind:
+            return None
+        return await in_version(hook.served, obj, seen.api_version)
 
     kind = attempt.subresource_kind or {"group": seen.group, "version": seen.version, "kind": seen.kind}
     request: Object = {
@@ -192,8 +196,8 @@ def _request(hook: _Hook, attempt: Attempt) -> Object:
         "requestResource": {"group": asked.group, "version": asked.version, "resource": asked.plural},
         "operation": attempt.operation,
         "userInfo": {"username": attempt.user.name, "groups": list(attempt.user.groups)},
-        "object": attempt.obj if attempt.subresource_kind else convert(attempt.obj),
-        "oldObject": convert(attempt.old),
+        "object": attempt.obj if attempt.subresource_kind else await convert(attempt.obj),
+        "oldObject": await convert(attempt.old),
         "dryRun": attempt.dry_run,
         "options": attempt.options or None,
     }

@@ -16,6 +16,8 @@ from hortator.local.apiserver.listing import Form, list_objects, selection, watc
 from hortator.local.apiserver.patching import patch_object
 from hortator.local.apiserver.registry import Registry, Result
 from hortator.local.apiserver.scheme import Scheme
+from hortator.local.apiserver.storage import Item
+from hortator.local.apiserver.versions import shown
 from hortator.local.apiserver.write_options import check_options
 
 __all__ = ["Resources", "Subresource"]
@@ -57,22 +59,22 @@ class Resources:
         if verb not in served.kind.verbs or not fits:
             raise StatusError.method_not_allowed(served.plural, served.group, _ACTIONS.get(verb, verb))
         if verb == "get":
-            return self._get(call)
+            return await self._get(call)
         if verb == "list":
             return await list_objects(call, self._storage)
         if verb == "watch":
             return watch_objects(call, self._storage)
         if verb == "create":
             form = self._form(call)
-            return self._written(
+            return await self._written(
                 call, form, await self._registry.create(call, await self._registry.body(call))
             )
         if verb == "update":
             form = self._form(call)
-            return self._written(call, form, await self._update(call))
+            return await self._written(call, form, await self._update(call))
         if verb == "patch":
             form = self._form(call)
-            return self._written(call, form, await patch_object(self._registry, call))
+            return await self._written(call, form, await patch_object(self._registry, call))
         if verb == "delete":
             return await self._delete(call)
         return await self._delete_collection(call)
@@ -91,11 +93,11 @@ class Resources:
             return await special(call)
         # What is left reads and writes the object itself, confined to a part of it by its strategy.
         if call.info.verb == "get":
-            return self._get(call)
+            return await self._get(call)
         form = self._form(call)
         if call.info.verb == "update":
-            return self._written(call, form, await self._update(call, name))
-        return self._written(call, form, await patch_object(self._registry, call, subresource=name))
+            return await self._written(call, form, await self._update(call, name))
+        return await self._written(call, form, await patch_object(self._registry, call, subresource=name))
 
     async def _update(self, call: Call, subresource: str = "") -> Result:
         obj = await self._registry.body(call)
@@ -103,12 +105,12 @@ class Resources:
             call, lambda old: obj, subresource=subresource, unconditional=not call.served.custom
         )
 
-    def _get(self, call: Call) -> Response:
+    async def _get(self, call: Call) -> Response:
         form = self._form(call)
         item = self._storage.get(call.served.storage, call.namespace, call.info.name)
         if item is None:
             raise call.not_found()
-        return Response(200, JSON_HEADERS, form.one(item))
+        return await self._shown(form, item)
 
     def _form(self, call: Call) -> Form:
         accept = accepted(call.request, Format.TABLE, Format.PARTIAL)
@@ -116,8 +118,12 @@ class Resources:
             call.served, accept, include=call.request.param("includeObject") or "Metadata", now=call.clock
         )
 
-    def _written(self, call: Call, form: Form, result: Result) -> Response:
-        return Response(201 if result.created else 200, JSON_HEADERS, form.one(result.item))
+    async def _written(self, call: Call, form: Form, result: Result) -> Response:
+        return await self._shown(form, result.item, 201 if result.created else 200)
+
+    async def _shown(self, form: Form, item: Item, status: int = 200) -> Response:
+        (found,) = await shown(form.served, [item], fresh=True)
+        return Response(status, JSON_HEADERS, form.one(found))
 
     async def _delete(self, call: Call) -> Response:
         form = self._form(call)
@@ -130,15 +136,14 @@ class Resources:
         result = await self._registry.delete(call, options)
         if result.deleted and call.served.storage not in _RETURNED:
             return json_response(_success(call.served, result).to_dict())
-        return Response(200, JSON_HEADERS, form.one(result.item))
+        return await self._shown(form, result.item)
 
     async def _delete_collection(self, call: Call) -> Response:
         options = await delete_options(call, self._registry.catalog.scheme)
         chosen = selection(call)
         collection = self._storage.collection(call.served.storage)
-        names = [
-            (item.namespace, item.name) for item in collection.ordered(call.namespace) if chosen.matches(item)
-        ]
+        found = await shown(call.served, collection.ordered(call.namespace))
+        names = [(item.namespace, item.name) for item in found if chosen.matches(item)]
         if call.served.kind.namespaced and not call.namespace:
             raise StatusError.method_not_allowed(call.served.plural, call.served.group, "delete")
         form = self._form(call)
@@ -159,7 +164,8 @@ class Resources:
         metadata: dict[str, Any] = {"resourceVersion": str(self._storage.revision)}
         kind = call.served.kind
         head = encode({"kind": kind.list_kind_name, "apiVersion": kind.api_version, "metadata": metadata})
-        items = b",".join(form.one(result.item) for result in removed) if form.plain else b""
+        last = await shown(call.served, [result.item for result in removed])
+        items = b",".join(form.one(item) for item in last) if form.plain else b""
         return Response(200, JSON_HEADERS, head[:-1] + b',"items":[' + items + b"]}")
 
 

@@ -21,6 +21,7 @@ from hortator.local.apiserver.scheme.kinds import Kind
 from hortator.local.apiserver.strategies.ages import age
 from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Strategy
 from hortator.local.apiserver.tables import make_table
+from hortator.local.apiserver.versions import in_version
 
 __all__ = ["Scales"]
 
@@ -53,7 +54,7 @@ class Scales:
             item = self._registry.storage.get(served.storage, call.namespace, call.info.name)
             if item is None:
                 raise call.not_found()
-            return self._shown(call, served.convert(item.decode(), served.kind.api_version))
+            return self._shown(call, await in_version(served, item.decode(), served.kind.api_version))
         if call.info.verb == "update":
             wanted = await self._registry.body_of("autoscaling/v1", "Scale", call)
         else:
@@ -71,7 +72,7 @@ class Scales:
             return with_scale(served, old, scale)
 
         result = await self._registry.update(call, produce, subresource="scale")
-        return self._shown(call, served.convert(result.item.decode(), served.kind.api_version))
+        return self._shown(call, await in_version(served, result.item.decode(), served.kind.api_version))
 
     def _shown(self, call: Call, obj: Object) -> Response:
         """Return the object's Scale as the client takes it: as it is, or as a table."""

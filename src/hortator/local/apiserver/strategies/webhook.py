@@ -14,7 +14,7 @@ from hortator.local.apiserver.strategies.ages import age
 from hortator.local.apiserver.strategies.base import AGE, NAME, Column, Object, Strategy
 from hortator.local.apiserver.strategies.checks import check_choice, check_selector
 
-__all__ = ["WebhookStrategy"]
+__all__ = ["WebhookStrategy", "check_client", "check_review_versions"]
 
 OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 REVIEWS = ("v1", "v1beta1")
@@ -90,11 +90,11 @@ def _check(webhook: Object, path: Path) -> list[FieldError]:
         errors.append(invalid(path.child("timeoutSeconds"), seconds, words))
     for key in ("namespaceSelector", "objectSelector"):
         errors += check_selector(path.child(key), webhook.get(key))
-    errors += _client(webhook.get("clientConfig") or {}, path.child("clientConfig"))
+    errors += check_client(webhook.get("clientConfig") or {}, path.child("clientConfig"))
     errors += _conditions(webhook.get("matchConditions") or (), path.child("matchConditions"))
-    return errors + _versions(
-        webhook.get("admissionReviewVersions") or (), path.child("admissionReviewVersions")
-    )
+    here = path.child("admissionReviewVersions")
+    reviews = webhook.get("admissionReviewVersions") or ()
+    return errors + check_review_versions(reviews, here, f"must specify one of {', '.join(REVIEWS)}")
 
 
 def _name(name: str, path: Path) -> list[FieldError]:
@@ -135,7 +135,8 @@ def _rule(rule: Object, path: Path) -> list[FieldError]:
     return errors + check_choice(path.child("scope"), rule.get("scope"), scopes, optional=True)
 
 
-def _client(client: Mapping[str, Any], path: Path) -> list[FieldError]:
+def check_client(client: Mapping[str, Any], path: Path) -> list[FieldError]:
+    """Return what is wrong with where a webhook is said to be."""
     url, service = client.get("url"), client.get("service")
     if (url is None) == (service is None):
         return [required(path, "exactly one of url or service is required")]
@@ -182,9 +183,10 @@ def _conditions(conditions: Sequence[Object], path: Path) -> list[FieldError]:
     return errors
 
 
-def _versions(versions: Sequence[str], path: Path) -> list[FieldError]:
+def check_review_versions(versions: Sequence[str], path: Path, missing: str = "") -> list[FieldError]:
+    """Return what is wrong with the versions of reviews that a webhook takes; ``missing`` is said when there are none."""
     if not versions:
-        return [required(path, f"must specify one of {', '.join(REVIEWS)}")]
+        return [required(path, missing)]
     errors: list[FieldError] = []
     for index, version in enumerate(versions):
         if version in versions[:index]:
