@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.server import APPLY, JSON_PATCH, TABLE, Answer, Server
+from support.server import JSON_PATCH, TABLE, Answer, Server
 from support.staying import until
 from support.webhooks import Webhook, running_webhook
 
@@ -367,13 +367,12 @@ BAD: dict[str, tuple[Object, list[tuple[str, str]]]] = {
         {"clientConfig": {"url": "https://127.0.0.1/x?y=z"}},
         [("spec.conversion.webhookClientConfig.url", "FieldValueInvalid")],
     ),
-    "no authority": (
-        {"clientConfig": {"url": "https://127.0.0.1/x", "caBundle": "bm9uZQ=="}},
-        [("spec.conversion.webhookClientConfig.caBundle", "FieldValueInvalid")],
-    ),
     "a service": (
-        {"clientConfig": {"service": {"name": "x"}}},
-        [("spec.conversion.webhookClientConfig.service.namespace", "FieldValueRequired")],
+        {"clientConfig": {"service": {}}},
+        [
+            ("spec.conversion.webhookClientConfig.service.name", "FieldValueRequired"),
+            ("spec.conversion.webhookClientConfig.service.namespace", "FieldValueRequired"),
+        ],
     ),
     "no reviews": (
         {"conversionReviewVersions": []},
@@ -411,3 +410,40 @@ def test_no_webhook_without_the_strategy(server: Server, rods: Rods) -> None:
             ("spec.conversion.webhookClientConfig", "FieldValueForbidden"),
         ],
     )
+
+
+NO_AUTHORITY = {"url": "https://127.0.0.1/x", "caBundle": "bm9uZQ=="}
+
+
+def test_a_definition_is_not_served_before_its_webhook_can_be_trusted(server: Server, rods: Rods) -> None:
+    server.post(CRDS, rods.definition(clientConfig=NO_AUTHORITY)).ok  # noqa: B018
+
+    def established() -> tuple[str, str]:
+        found = server.get(rods.name).ok["status"].get("conditions") or []
+        return next(
+            ((each["status"], each["reason"]) for each in found if each["type"] == "Established"), ("", "")
+        )
+
+    until(lambda: established() == ("False", "InvalidCABundle"), "the condition")
+    assert server.get(rods.v1).status != 200
+    right = {"spec": {"conversion": {"webhook": {"clientConfig": rods.config}}}}
+    server.patch(rods.name, right).ok  # noqa: B018
+    until(lambda: server.get(rods.v1).status == 200, "that it is served")
+    wrong = {"spec": {"conversion": {"webhook": {"clientConfig": NO_AUTHORITY}}}}
+    assert server.patch(rods.name, wrong).refusal == (
+        422,
+        "Invalid",
+        [("spec.conversion.webhookClientConfig.caBundle", "FieldValueInvalid")],
+    )
+
+
+def test_a_watch_from_a_version(server: Server, defined: Rods) -> None:
+    made = server.post(defined.v1, defined.rod("v1", "a", size=1)).ok
+    server.patch(f"{defined.v1}/a", {"spec": {"size": 2}}).ok  # noqa: B018
+    server.post(defined.v2, defined.rod("v2", "b", length="5cm")).ok  # noqa: B018
+    with server.watch(defined.v2, resourceVersion=made["metadata"]["resourceVersion"]) as watch:
+        events = [watch.next(), watch.next()]
+    assert [(each["type"], each["object"]["spec"]) for each in events] == [
+        ("MODIFIED", {"length": "2cm"}),
+        ("ADDED", {"length": "5cm"}),
+    ]

@@ -15,7 +15,7 @@ from hortator.apimachinery import fielderrors, names
 from hortator.apimachinery.fielderrors import FieldError, Path
 from hortator.apimachinery.meta import name_of, rfc3339
 from hortator.apimachinery.schema import compile_schema
-from hortator.local.apiserver.crds import CLEANUP_FINALIZER
+from hortator.local.apiserver.crds import CLEANUP_FINALIZER, is_established
 from hortator.local.apiserver.jsonpath import InvalidPath, compile_path, simple_path
 from hortator.local.apiserver.scheme import Kind
 from hortator.local.apiserver.strategies.base import NAME, Column, Strategy
@@ -68,6 +68,8 @@ class CrdStrategy(Strategy):
     def validate_body_update(self, new: Object, old: Object) -> list[FieldError]:
         """Return why the change cannot be served; names and scope are fixed once established."""
         errors = self.validate_body(new)
+        if is_established(old) and not _check_authority(old):
+            errors += _check_authority(new)
         path = Path("spec")
         spec, before = new.get("spec") or {}, old.get("spec") or {}
         for keys in (("group",), ("names", "plural"), ("names", "kind"), ("scope",)):
@@ -109,11 +111,15 @@ class CrdStrategy(Strategy):
             "reason": "NamesConflict" if owner else "NoConflicts",
             "message": f"names are already in use by {owner}" if owner else "no conflicts found",
         }
+        if owner:
+            words = "False", "NotAccepted", "not all names are accepted"
+        elif not is_established({"status": old}) and _check_authority(obj):
+            words = "False", "InvalidCABundle", "The conversion webhook CABundle is invalid"
+        else:
+            words = "True", "InitialNamesAccepted", "the initial names have been accepted"
         established = {
             "type": "Established",
-            "status": "False" if owner else "True",
-            "reason": "NotAccepted" if owner else "InitialNamesAccepted",
-            "message": "not all names are accepted" if owner else "the initial names have been accepted",
+            **dict(zip(("status", "reason", "message"), words, strict=True)),
         }
         before = {entry.get("type"): entry for entry in old.get("conditions") or ()}
         conditions = []
@@ -192,7 +198,6 @@ def _validate_conversion(conversion: Mapping[str, Any], path: Path) -> list[Fiel
             ]
         return [
             *check_client(client, at),
-            *_check_authority(client.get("caBundle") or "", at.child("caBundle")),
             *check_review_versions(reviews, at_reviews),
         ]
     words = "should not be set when strategy is not set to Webhook"
@@ -204,14 +209,20 @@ def _validate_conversion(conversion: Mapping[str, Any], path: Path) -> list[Fiel
     return errors
 
 
-def _check_authority(bundle: str, path: Path) -> list[FieldError]:
+def _check_authority(crd: Object) -> list[FieldError]:
+    """Return why no conversion webhook can be trusted by the definition's ``caBundle``."""
     import ssl
 
+    client = (((crd.get("spec") or {}).get("conversion") or {}).get("webhook") or {}).get(
+        "clientConfig"
+    ) or {}
+    bundle = client.get("caBundle") or ""
     try:
         if bundle:
             ssl.create_default_context(cadata=base64.b64decode(bundle).decode())
     except (ValueError, ssl.SSLError):
         words = "unable to load root certificates: unable to parse bytes as PEM block"
+        path = Path("spec").child("conversion").child("webhookClientConfig").child("caBundle")
         return [fielderrors.invalid(path, bundle, words)]
     return []
 

@@ -1,7 +1,7 @@
 """Objects in the version that a client asks for, where that is not the one they are stored in.
 
-Versions of built-in kinds, and of definitions with the strategy ``None``, are translated in place (:mod:`.conversion`); where
-a webhook has to be asked, :mod:`.crd_conversion` does, and what it made of a stored object is kept beside that.
+Versions of built-in kinds, and of definitions with the strategy ``None``, are translated in place (:mod:`.conversion`);
+where a webhook has to be asked, :mod:`.crd_conversion` does, and what it made of a stored object is kept beside that.
 """
 
 from __future__ import annotations

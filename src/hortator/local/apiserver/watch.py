@@ -147,8 +147,8 @@ class Watcher:
                     continue
                 if self._queue:
                     return self._take()
-                if self._untranslated:
-                    await self._tell_translated()
+                if self._untranslated and self._translate is not None:
+                    await self._tell_translated(self._translate)
                     continue
             except StatusError as error:
                 self._cut_off()
@@ -182,12 +182,11 @@ class Watcher:
         self._queued = 0
         self._collection.readers.discard(self)
 
-    async def _tell_translated(self) -> None:
+    async def _tell_translated(self, translate: Translator) -> None:
         """Queue what the oldest waiting events say in the watched version."""
-        assert self._translate is not None
         event = self._untranslated[0]
         pair = [event.item] if event.previous is None else [event.item, event.previous]
-        item, *previous = await self._translate(pair)
+        item, *previous = await translate(pair)
         if self._untranslated:  # else the watch has ended meanwhile
             self._untranslated.popleft()
             self._tell(replace(event, item=item, previous=previous[0] if previous else None, rendered={}))
