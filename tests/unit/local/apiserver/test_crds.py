@@ -183,17 +183,6 @@ async def test_a_version_that_is_not_served_is_not_found(api: Api) -> None:
     assert (await api("GET", WIDGETS.replace("v1", "v2"))).status == 404
 
 
-async def test_conversion_webhooks_are_refused(api: Api) -> None:
-    crd = two_versions()
-    client = {"url": "https://example.com"}
-    crd["spec"]["conversion"] = {
-        "strategy": "Webhook",
-        "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]},
-    }
-    answer = await api("POST", CRDS, crd)
-    assert (answer.status, "conversion webhooks are not supported" in answer.message) == (422, True)
-
-
 async def test_deleting_a_definition_deletes_its_objects(api: Api) -> None:
     await api.post(CRDS, widgets())
     await api.post(WIDGETS, {"metadata": {"name": "a"}})
